@@ -1,0 +1,1 @@
+//! The stories that cross services are in `it/`, one binary; this library is empty.
