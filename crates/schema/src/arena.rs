@@ -56,6 +56,11 @@ impl Schema {
         Self { arena: Arc::clone(&self.arena), root: id }
     }
 
+    /// All nodes, by [`NodeId::index`].
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.arena.nodes
+    }
+
     /// Whether the node came with a reference and not with the text itself.
     pub(crate) fn is_referenced(&self, id: NodeId) -> bool {
         id.index() < self.arena.referenced
