@@ -1,0 +1,347 @@
+//! The lane's loop.
+
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use millrace_runtime::Shutdown;
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
+    error::KafkaError,
+};
+
+use super::{
+    Batch, Lane, LaneConfig, Outputs, Processor, Unavailable,
+    context::Partitions,
+    transaction::{Outcome, Transactions},
+};
+use crate::{
+    close, dead,
+    error::{self, Error},
+    headers,
+    metrics::LaneMetrics,
+};
+
+/// How long an idle lane sleeps in the consumer.
+const IDLE: Duration = Duration::from_millis(100);
+/// The first and the longest wait for a dependency that is away.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// A wait up to this long is slept. A longer one pauses the partitions, which costs what was prefetched.
+const NAP: Duration = Duration::from_millis(400);
+/// An abort is followed by a rest that grows with the number of aborts in a row.
+const ABORT_REST: Duration = Duration::from_millis(50);
+const SEEK: Duration = Duration::from_secs(10);
+const CLOSE: Duration = Duration::from_secs(5);
+
+type Key = (Arc<str>, i32);
+
+pub(super) fn run<P: Processor>(lane: Lane<P>, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let name = lane.name();
+    let span = tracing::info_span!("lane", lane = name);
+    let _entered = span.enter();
+    let Lane { client, config, processor, meter, metrics, ready } = lane;
+    let Some(transactions) = Transactions::start(&client, &config, &meter, shutdown)? else { return Ok(()) };
+    let context = Partitions::new(client.context(&name, Some(&meter)));
+    let consumer: BaseConsumer<Partitions> =
+        client.consumer(&name, &config.group).create_with_context(context).map_err(Error::Create)?;
+    let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&topics).context("subscribe")?;
+    let outputs = Outputs::new(config.group.clone(), &config.dead_topic);
+    let mut worker = Worker {
+        config,
+        processor,
+        metrics,
+        consumer,
+        transactions,
+        batch: Batch::new(),
+        outputs,
+        positions: HashMap::new(),
+        progress: HashMap::new(),
+        skipped: 0,
+        aborts: 0,
+        stopping: Cell::new(None),
+    };
+    let report = |works| ready.iter().for_each(|ready| ready(works));
+    report(true);
+    let result = worker.work(shutdown);
+    report(false);
+    let Worker { consumer, transactions, .. } = worker;
+    close::within(CLOSE, "lane consumer", move || {
+        consumer.unsubscribe();
+        drop(consumer);
+    });
+    transactions.close();
+    result.with_context(|| format!("lane {name}"))
+}
+
+struct Worker<P> {
+    config: LaneConfig,
+    processor: P,
+    metrics: LaneMetrics,
+    consumer: BaseConsumer<Partitions>,
+    transactions: Transactions,
+    batch: Batch,
+    outputs: Outputs,
+    /// The next offset that each partition is expected to give.
+    positions: HashMap<Key, i64>,
+    /// The first and the next offset of the batch, by partition; skipped records count.
+    progress: HashMap<Key, (i64, i64)>,
+    skipped: usize,
+    aborts: u32,
+    /// When the shutdown was first seen.
+    stopping: Cell<Option<Instant>>,
+}
+
+impl<P: Processor> Worker<P> {
+    fn work(&mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
+        while !shutdown.is_triggered() {
+            self.processor.between_batches();
+            self.transactions.serve(Duration::ZERO);
+            let Some(began) = self.fill()? else { continue };
+            // Read together with the check that follows: a member that was thrown out has no generation, and the
+            // brokers would take offsets without one from anybody.
+            let group = self.consumer.group_metadata().context("the consumer has no group")?;
+            if self.consumer.assignment_lost() || !self.process(shutdown)? {
+                self.forget();
+                continue;
+            }
+            self.transact(&group, began, shutdown)?;
+            self.forget();
+        }
+        Ok(())
+    }
+
+    /// Reads a batch; gives the time at which its first record was in hand. Nothing when there is nothing.
+    fn fill(&mut self) -> anyhow::Result<Option<Instant>> {
+        let limits = self.config.limits;
+        let mut began = None;
+        loop {
+            let wait = match began {
+                None => IDLE,
+                Some(began) => limits.linger.saturating_sub(Instant::now().duration_since(began)),
+            };
+            let polled = self.consumer.poll(wait);
+            match polled {
+                Some(Ok(message)) => {
+                    take(
+                        &message,
+                        &self.config.group,
+                        &mut self.batch,
+                        &mut self.positions,
+                        &mut self.progress,
+                        &mut self.skipped,
+                    );
+                    if !self.progress.is_empty() {
+                        began.get_or_insert_with(Instant::now);
+                    }
+                }
+                Some(Err(error)) => recover(error)?,
+                None if wait.is_zero() || began.is_none() => {
+                    self.apply_rebalance();
+                    return Ok(began.filter(|_| !self.progress.is_empty()));
+                }
+                None => {}
+            }
+            self.apply_rebalance();
+            if self.batch.len() >= limits.records || self.batch.size() >= limits.bytes {
+                return Ok(began);
+            }
+        }
+    }
+
+    /// Forgets what was read of partitions that came or went.
+    fn apply_rebalance(&mut self) {
+        for (topic, partition) in self.consumer.context().take_moved() {
+            let key = (Arc::from(topic), partition);
+            self.positions.remove(&key);
+            if self.progress.remove(&key).is_some() {
+                self.batch.retain(|topic, partition| (topic, partition) != (&*key.0, key.1));
+            }
+        }
+    }
+
+    /// Processes the batch, for as long as it takes; false when it is to be dropped.
+    fn process(&mut self, shutdown: &Shutdown) -> anyhow::Result<bool> {
+        let mut backoff = BACKOFF.0;
+        let mut held_back = false;
+        loop {
+            self.outputs.clear();
+            let result = self.processor.process(&self.batch.inputs(), &mut self.outputs);
+            match result {
+                Ok(()) => {
+                    if held_back {
+                        tracing::info!("dependency is back, the lane goes on");
+                        self.metrics.held_back(false);
+                        self.pause(false)?;
+                    }
+                    return Ok(true);
+                }
+                Err(Unavailable { what, source }) => {
+                    if !held_back {
+                        tracing::warn!(dependency = what, error = %source, "dependency is away, the lane waits");
+                        self.metrics.held_back(true);
+                        held_back = true;
+                    }
+                    self.hold(backoff, shutdown)?;
+                    backoff = (backoff * 2).min(BACKOFF.1);
+                    if shutdown.is_triggered() || self.progress.is_empty() {
+                        self.metrics.held_back(false);
+                        self.pause(false)?;
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits and stays a member of the group.
+    fn hold(&mut self, time: Duration, shutdown: &Shutdown) -> anyhow::Result<()> {
+        if time <= NAP {
+            thread::sleep(time);
+            return Ok(());
+        }
+        let began = Instant::now();
+        while began.elapsed() < time && !shutdown.is_triggered() {
+            // Each time: partitions may have come since.
+            self.pause(true)?;
+            let polled = self.consumer.poll(IDLE);
+            match polled {
+                Some(Ok(message)) => {
+                    take(
+                        &message,
+                        &self.config.group,
+                        &mut self.batch,
+                        &mut self.positions,
+                        &mut self.progress,
+                        &mut self.skipped,
+                    );
+                }
+                Some(Err(error)) => recover(error)?,
+                None => {}
+            }
+            self.apply_rebalance();
+            self.transactions.serve(Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    fn pause(&self, pause: bool) -> anyhow::Result<()> {
+        let assignment = self.consumer.assignment().context("list partitions")?;
+        if pause { self.consumer.pause(&assignment) } else { self.consumer.resume(&assignment) }
+            .context("pause partitions")
+    }
+
+    /// Commits the batch; after an abort its records come again.
+    fn transact(&mut self, group: &ConsumerGroupMetadata, began: Instant, shutdown: &Shutdown) -> anyhow::Result<()> {
+        let offsets = self.offsets()?;
+        loop {
+            let deadline = || self.is_past_drain(shutdown);
+            match self.transactions.run(&self.outputs, &offsets, group, &deadline)? {
+                Outcome::Committed => {
+                    self.aborts = 0;
+                    self.metrics.committed(self.batch.len(), self.skipped, began.elapsed().as_secs_f64());
+                    for (stage, code) in self.outputs.letters() {
+                        self.metrics.dead(stage, *code);
+                    }
+                    return Ok(());
+                }
+                Outcome::Aborted(error) => {
+                    self.metrics.aborted();
+                    self.aborts += 1;
+                    tracing::warn!(%error, records = self.batch.len(), in_a_row = self.aborts, "transaction aborted, its records are read again");
+                    self.rewind()?;
+                    thread::sleep(ABORT_REST * self.aborts.min(20));
+                    return Ok(());
+                }
+                Outcome::TooLarge(index) => {
+                    self.metrics.aborted();
+                    self.outputs.give_up(index, &self.batch.inputs(), self.config.service);
+                }
+            }
+        }
+    }
+
+    fn offsets(&self) -> anyhow::Result<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), (_, next)) in &self.progress {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*next)).context("list offsets")?;
+        }
+        Ok(list)
+    }
+
+    /// Goes back to where the batch began, in the partitions that are still ours as far as the last poll knows. If the
+    /// group has moved on meanwhile, the next poll says so, and the partitions begin at what is committed.
+    fn rewind(&mut self) -> anyhow::Result<()> {
+        for (key, (first, _)) in &self.progress {
+            self.consumer
+                .seek(&key.0, key.1, Offset::Offset(*first), SEEK)
+                .with_context(|| format!("go back to offset {first} of {} [{}]", key.0, key.1))?;
+            self.positions.insert((Arc::clone(&key.0), key.1), *first);
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.batch.clear();
+        self.outputs.clear();
+        self.progress.clear();
+        self.skipped = 0;
+    }
+
+    /// Whether the shutdown began longer ago than a drain may take.
+    fn is_past_drain(&self, shutdown: &Shutdown) -> bool {
+        if !shutdown.is_triggered() {
+            return false;
+        }
+        let since = self.stopping.get().unwrap_or_else(Instant::now);
+        self.stopping.set(Some(since));
+        since.elapsed() >= self.config.limits.drain
+    }
+}
+
+/// Takes a message into the batch, unless it was seen already or is for another group.
+fn take(
+    message: &impl Message,
+    group: &str,
+    batch: &mut Batch,
+    positions: &mut HashMap<Key, i64>,
+    progress: &mut HashMap<Key, (i64, i64)>,
+    skipped: &mut usize,
+) {
+    let key = (Arc::<str>::from(message.topic()), message.partition());
+    let offset = message.offset();
+    // Seen already: after a pause or a reset the consumer may begin a little earlier.
+    if positions.get(&key).is_some_and(|expected| offset < *expected) {
+        return;
+    }
+    positions.insert(key.clone(), offset + 1);
+    progress.entry(key).or_insert((offset, offset)).1 = offset + 1;
+    let mut redrive_for = None;
+    headers::for_each(message, |name, value| {
+        if name == millrace_core::header::REDRIVE_FOR {
+            redrive_for = Some(value.to_vec());
+        }
+    });
+    if dead::is_for(redrive_for.as_deref(), group) {
+        batch.copy(message);
+    } else {
+        *skipped += 1;
+    }
+}
+
+/// Whether the consumer goes on by itself after an error.
+fn recover(error: KafkaError) -> anyhow::Result<()> {
+    let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_))
+        || error.rdkafka_error_code().is_some_and(error::is_fatal_to_reading);
+    if fatal {
+        return Err(error).context("read records");
+    }
+    tracing::debug!(%error, "consumer error, goes on by itself");
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! The transactional producer of a lane: all of a batch's outputs and its offsets, or nothing.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use millrace_runtime::Shutdown;
+use opentelemetry::metrics::Meter;
+use rdkafka::{
+    TopicPartitionList,
+    consumer::ConsumerGroupMetadata,
+    error::{KafkaError, KafkaResult},
+    producer::{BaseProducer, BaseRecord, Producer, PurgeConfig},
+    types::RDKafkaErrorCode,
+};
+
+use super::{LaneConfig, Outputs, context::Deliveries, watchdog::Watchdog};
+use crate::{
+    client::{Client, TRANSACTION_TIMEOUT},
+    close,
+    error::Error,
+    headers,
+};
+
+/// How long one try of a call may take. The brokers abort a transaction after [`TRANSACTION_TIMEOUT`] anyway.
+const CALL: Duration = Duration::from_secs(10);
+/// After this long a call is not late but hangs.
+const HANG: Duration = Duration::from_secs(30);
+/// Between looks at deliveries: the thread sleeps in librdkafka's queue and wakes for each report.
+const LOOK: Duration = Duration::from_millis(1);
+/// A transaction is sent at once, so records wait for company only as long as it takes to hand them over.
+const LINGER: Duration = Duration::from_millis(1);
+const CLOSE: Duration = Duration::from_secs(3);
+
+/// How a transaction ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// All of it is there, and the offsets are moved.
+    Committed,
+    /// Nothing of it is there: read again.
+    Aborted(KafkaError),
+    /// Nothing of it is there: this output is over Kafka's limit.
+    TooLarge(usize),
+}
+
+/// Why a transaction cannot be committed.
+enum Failure {
+    Abort(KafkaError),
+    TooLarge(usize),
+    Fatal(anyhow::Error),
+}
+
+pub(super) struct Transactions {
+    producer: BaseProducer<Deliveries>,
+    watchdog: Watchdog,
+}
+
+impl Transactions {
+    /// Makes the producer and takes over from its predecessor of the same id; nothing when the shutdown came first.
+    pub(super) fn start(
+        client: &Client,
+        config: &LaneConfig,
+        meter: &Meter,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Option<Self>> {
+        let name = format!("{}-producer", config.name());
+        let mut settings = client.producer(&name, LINGER, TRANSACTION_TIMEOUT);
+        settings.set("transactional.id", config.transactional_id());
+        settings.set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string());
+        let context = Deliveries::new(client.context(&name, Some(meter)));
+        let producer: BaseProducer<Deliveries> = settings.create_with_context(context).map_err(Error::Create)?;
+        let lane = config.name();
+        let watchdog = Watchdog::start(move |call| {
+            tracing::error!(lane, call, limit = ?HANG, "call of librdkafka hangs (librdkafka 5511), the process exits to be started again");
+            std::process::exit(1);
+        })
+        .context("start the lane's watchdog")?;
+        let transactions = Self { producer, watchdog };
+        Ok(transactions.take_over(shutdown)?.then_some(transactions))
+    }
+
+    /// Fences the predecessor and waits for the end of its transaction; false when the shutdown came first.
+    fn take_over(&self, shutdown: &Shutdown) -> anyhow::Result<bool> {
+        while !shutdown.is_triggered() {
+            match self.watchdog.guard("init_transactions", HANG, || self.producer.init_transactions(CALL)) {
+                Ok(()) => return Ok(true),
+                Err(error) if is_retriable(&error) => {
+                    tracing::warn!(%error, "transactions are not available yet");
+                    self.serve(Duration::from_millis(500));
+                }
+                Err(error) => return Err(error).context("begin to use transactions"),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sends the outputs and the offsets and commits both. An error means that the process must end.
+    pub(super) fn run(
+        &self,
+        outputs: &Outputs,
+        offsets: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+        deadline: &dyn Fn() -> bool,
+    ) -> anyhow::Result<Outcome> {
+        self.producer.begin_transaction().context("begin a transaction")?;
+        let failure = match self.send_and_commit(outputs, offsets, group, deadline) {
+            Ok(()) => return Ok(Outcome::Committed),
+            Err(failure) => failure,
+        };
+        let outcome = match failure {
+            Failure::Fatal(error) => return Err(error),
+            Failure::Abort(error) => Outcome::Aborted(error),
+            Failure::TooLarge(index) => Outcome::TooLarge(index),
+        };
+        self.abort(deadline)?;
+        Ok(outcome)
+    }
+
+    /// Serves callbacks: logs, errors, statistics.
+    pub(super) fn serve(&self, timeout: Duration) {
+        self.producer.poll(timeout);
+    }
+
+    /// Ends the producer, at most [`CLOSE`] long.
+    pub(super) fn close(self) {
+        let Self { producer, watchdog } = self;
+        close::within(CLOSE, "transactional producer", move || drop(producer));
+        drop(watchdog);
+    }
+
+    fn send_and_commit(
+        &self,
+        outputs: &Outputs,
+        offsets: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+        deadline: &dyn Fn() -> bool,
+    ) -> Result<(), Failure> {
+        for index in 0..outputs.len() {
+            self.send(outputs, index)?;
+        }
+        // The offsets travel while the records do.
+        self.retry("send_offsets_to_transaction", deadline, || {
+            self.producer.send_offsets_to_transaction(offsets, group, CALL)
+        })?;
+        self.delivered()?;
+        self.retry("commit_transaction", deadline, || self.producer.commit_transaction(CALL))
+    }
+
+    fn send(&self, outputs: &Outputs, index: usize) -> Result<(), Failure> {
+        let output = outputs.output(index);
+        loop {
+            let mut record = BaseRecord::with_opaque_to(output.topic, index);
+            record.key = output.key;
+            record.payload = output.value;
+            record.partition = output.partition;
+            record.timestamp = output.timestamp_ms;
+            record.headers = Some(headers::native(output.headers(), output.header_count()));
+            match self.producer.send(record) {
+                Ok(()) => {
+                    self.deliveries().sent();
+                    return Ok(());
+                }
+                Err((error, _)) => match error.rdkafka_error_code() {
+                    // What was sent makes room.
+                    Some(RDKafkaErrorCode::QueueFull) => self.serve(LOOK),
+                    Some(RDKafkaErrorCode::MessageSizeTooLarge) => return Err(Failure::TooLarge(index)),
+                    _ => return Err(self.sort(error, output.topic)),
+                },
+            }
+        }
+    }
+
+    /// Waits for the delivery of all that was sent. Each record fails by itself at its own time-out.
+    fn delivered(&self) -> Result<(), Failure> {
+        while self.deliveries().outstanding() > 0 {
+            self.serve(LOOK);
+        }
+        match self.deliveries().take_failure() {
+            None => Ok(()),
+            Some((index, error)) => match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::MessageSizeTooLarge) => Err(Failure::TooLarge(index)),
+                _ => Err(self.sort(error, "")),
+            },
+        }
+    }
+
+    /// Calls again while librdkafka says that the same call may succeed; it goes on where the last one stopped.
+    fn retry(
+        &self,
+        what: &'static str,
+        deadline: &dyn Fn() -> bool,
+        mut call: impl FnMut() -> KafkaResult<()>,
+    ) -> Result<(), Failure> {
+        let began = Instant::now();
+        loop {
+            match self.watchdog.guard(what, HANG, &mut call) {
+                Ok(()) => return Ok(()),
+                Err(error) if is_retriable(&error) && !deadline() => {
+                    tracing::warn!(call = what, %error, waited = ?began.elapsed(), "transaction waits for the brokers");
+                    self.serve(Duration::from_millis(100));
+                }
+                Err(error) => return Err(self.sort(error, what)),
+            }
+        }
+    }
+
+    /// Takes the transaction back. What is in flight must have its answer first: nobody else serves the reports.
+    fn abort(&self, deadline: &dyn Fn() -> bool) -> anyhow::Result<()> {
+        self.producer.purge(PurgeConfig::default().queue());
+        while self.deliveries().outstanding() > 0 {
+            self.serve(LOOK);
+        }
+        self.deliveries().take_failure();
+        match self.retry("abort_transaction", deadline, || self.producer.abort_transaction(CALL)) {
+            Ok(()) => Ok(()),
+            Err(Failure::Fatal(error)) => Err(error),
+            Err(Failure::Abort(error)) => Err(error).context("abort a transaction"),
+            Err(Failure::TooLarge(_)) => anyhow::bail!("abort a transaction: a record is too large"),
+        }
+    }
+
+    fn sort(&self, error: KafkaError, what: &str) -> Failure {
+        if let Some((code, reason)) = self.producer.client().fatal_error() {
+            let fenced = matches!(
+                code,
+                RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch
+            );
+            let hint = if fenced {
+                "; another instance has taken over (two instances of one --instance-id?), or the transaction's time \
+                 was up while the brokers were away"
+            } else {
+                ""
+            };
+            return Failure::Fatal(anyhow::anyhow!("transactional producer failed for good: {code:?}: {reason}{hint}"));
+        }
+        match &error {
+            KafkaError::Transaction(source) if source.is_fatal() => {
+                Failure::Fatal(anyhow::Error::new(error).context(format!("transaction: {what}")))
+            }
+            // A delivery that failed makes the transaction abortable, and so does everything that is not fatal.
+            _ => Failure::Abort(error),
+        }
+    }
+
+    fn deliveries(&self) -> &Deliveries {
+        self.producer.context()
+    }
+}
+
+fn is_retriable(error: &KafkaError) -> bool {
+    match error {
+        KafkaError::Transaction(source) => source.is_retriable() && !source.txn_requires_abort() && !source.is_fatal(),
+        KafkaError::Flush(code) => *code == RDKafkaErrorCode::OperationTimedOut,
+        _ => false,
+    }
+}
