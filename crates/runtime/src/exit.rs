@@ -76,7 +76,7 @@ mod tests {
     fn the_chain_is_one_block_without_repetition() {
         let error = anyhow::anyhow!("no such file").context("read b: no such file").context("start");
         assert_eq!(block(&error), "error: start\n  because: read b: no such file\n");
-        let error = anyhow::Error::new(ConfigError { faults: vec!["one".into(), "two".into()] });
+        let error = anyhow::Error::new(ConfigError::new("one\ntwo"));
         assert_eq!(block(&error), "error: one\n  two\n");
     }
 }
