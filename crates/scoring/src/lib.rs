@@ -1,1 +1,31 @@
-//! To be written.
+//! Scores: features as data, gradient-boosted trees, reasons. Pure: no sockets and no clock.
+//!
+//! ```text
+//! Document + labelled records --train--> Bundle (a folder: model, features, calibration, baselines, reference, manifest)
+//!                                           |
+//! event bytes --Plan (one per writer schema)+--> slots --Program--> row --Forest--> margin + contributions
+//!                                                                                     |            |
+//!                                                                       Calibration --+            +--> reasons
+//!                                                                           probability
+//! ```
+//!
+//! A plan is compiled once per writer's schema and scores without allocating. The bias and the contributions of all
+//! features sum to the margin, to the last bit.
+
+pub mod baselines;
+pub mod bundle;
+pub mod calibration;
+pub mod features;
+pub mod gbdt;
+pub mod metrics;
+pub mod reference;
+pub mod train;
+
+mod error;
+mod hash;
+mod plan;
+
+pub use baselines::Baselines;
+pub use bundle::{Bundle, Manifest};
+pub use error::{Error, Result};
+pub use plan::{Plan, Reason, Score, Scratch};

@@ -1,0 +1,2 @@
+//! Speed of scoring.
+fn main() {}

@@ -1,0 +1,217 @@
+//! A model and all that belongs to it, as a folder.
+//!
+//! ```text
+//! <dir>/manifest.json              what the others are, and their hashes: renamed into place last, so a reader finds the
+//!       model.3f9a01c2.json        old bundle or the new one and never a mixture
+//!       features.91b2….json  schema.….avsc  calibration.….json  baselines.….bin  reference.….json
+//! ```
+//!
+//! The version is a hash of the contents: the same training gives the same version.
+
+mod files;
+mod manifest;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use millrace_schema::Schema;
+
+pub use manifest::{FileEntry, Manifest, Training};
+
+use crate::{
+    Error, Result,
+    baselines::Baselines,
+    calibration::Calibration,
+    features::{Document, Program},
+    gbdt::{Forest, Model},
+    reference::Reference,
+};
+use files::Part;
+
+/// What a bundle is put together from.
+pub(crate) struct Parts {
+    pub(crate) name: String,
+    pub(crate) document: Document,
+    pub(crate) schema: Schema,
+    pub(crate) model: Model,
+    pub(crate) calibration: Calibration,
+    pub(crate) baselines: Baselines,
+    pub(crate) reference: Reference,
+    pub(crate) training: Training,
+}
+
+/// A model that is ready to score.
+#[derive(Debug)]
+pub struct Bundle {
+    manifest: Manifest,
+    document: Document,
+    schema: Schema,
+    program: Program,
+    model: Model,
+    forest: Forest,
+    calibration: Calibration,
+    baselines: Baselines,
+    reference: Reference,
+}
+
+impl Bundle {
+    /// Reads a folder. Hashes are compared and everything is checked before it is used: what is wrong is said with its
+    /// file.
+    pub fn load(dir: &Path) -> Result<Arc<Self>> {
+        let mut manifest = files::manifest(dir)?;
+        loop {
+            match files::read(dir, &manifest).and_then(|contents| Self::decode(dir, manifest.clone(), &contents)) {
+                // Another bundle took the place of this one while it was read: its manifest is there by now.
+                Err(Error::Io { .. }) if files::manifest(dir)?.version != manifest.version => {
+                    manifest = files::manifest(dir)?;
+                }
+                done => return done.map(Arc::new),
+            }
+        }
+    }
+
+    /// Writes the folder, in place of the bundle that may be there. Readers find one or the other at any time.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        files::write(dir, &self.manifest, &self.encode())
+    }
+
+    /// Puts parts together that belong to each other.
+    pub(crate) fn assemble(parts: Parts) -> Result<Self> {
+        let Parts { name, document, schema, model, calibration, baselines, reference, training } = parts;
+        let mut bundle = Self {
+            manifest: Manifest::default(),
+            program: Program::compile(&document, &schema)?,
+            forest: Forest::new(&model),
+            document,
+            schema,
+            model,
+            calibration,
+            baselines,
+            reference,
+        };
+        bundle.manifest = Manifest::of(name, &bundle.encode(), bundle.schema.guid(), training);
+        Ok(bundle)
+    }
+
+    fn encode(&self) -> Vec<(Part, Vec<u8>)> {
+        let json = |value: serde_json::Result<Vec<u8>>| value.expect("plain structs with string keys are JSON");
+        vec![
+            (Part::Model, json(serde_json::to_vec(&self.model))),
+            (Part::Features, json(serde_json::to_vec_pretty(&self.document))),
+            (Part::Schema, self.schema.standalone().into_bytes()),
+            (Part::Calibration, json(serde_json::to_vec(&self.calibration))),
+            (Part::Baselines, self.baselines.to_bytes()),
+            (Part::Reference, json(serde_json::to_vec(&self.reference))),
+        ]
+    }
+
+    fn decode(dir: &Path, manifest: Manifest, contents: &[(Part, Vec<u8>)]) -> Result<Self> {
+        let reader = Reader { dir, manifest: &manifest, contents };
+        let document: Document = reader.json(Part::Features)?;
+        let text = String::from_utf8_lossy(reader.bytes(Part::Schema));
+        let schema = Schema::parse(&text).map_err(|error| reader.wrong(Part::Schema, error))?;
+        let program = Program::compile(&document, &schema).map_err(|error| reader.wrong(Part::Features, error))?;
+        let model: Model = reader.json(Part::Model)?;
+        if let Some(problem) = model.problem() {
+            return Err(reader.wrong(Part::Model, problem));
+        }
+        if model.features != program.features() {
+            let problem = format!("made for {} features, and there are {}", model.features, program.features());
+            return Err(reader.wrong(Part::Model, problem));
+        }
+        let calibration: Calibration = reader.json(Part::Calibration)?;
+        if !calibration.is_sound() {
+            return Err(reader.wrong(Part::Calibration, "the slope must be above zero"));
+        }
+        let baselines = Baselines::from_bytes(reader.bytes(Part::Baselines))
+            .map_err(|problem| reader.wrong(Part::Baselines, problem))?;
+        if !program.fits(&baselines) {
+            return Err(reader.wrong(Part::Baselines, "its tables are not those that the features count in"));
+        }
+        let reference = reader.json(Part::Reference)?;
+        let forest = Forest::new(&model);
+        Ok(Self { manifest, document, schema, program, model, forest, calibration, baselines, reference })
+    }
+
+    /// The model's name, as pipelines have it.
+    pub fn name(&self) -> &str {
+        &self.manifest.name
+    }
+
+    /// 16 hexadecimal digits of the contents' hash.
+    pub fn version(&self) -> &str {
+        &self.manifest.version
+    }
+
+    /// What is known about the bundle.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The features as they were declared.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// The events' schema at the time of training: names, aliases and defaults by which other versions are read.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The features, compiled.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The trees.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The trees, laid out for speed.
+    pub fn forest(&self) -> &Forest {
+        &self.forest
+    }
+
+    /// From margins to probabilities.
+    pub fn calibration(&self) -> &Calibration {
+        &self.calibration
+    }
+
+    /// What was seen before.
+    pub fn baselines(&self) -> &Baselines {
+        &self.baselines
+    }
+
+    /// What rows and scores looked like.
+    pub fn reference(&self) -> &Reference {
+        &self.reference
+    }
+}
+
+/// Contents of files that were read, and what to call them in errors.
+struct Reader<'a> {
+    dir: &'a Path,
+    manifest: &'a Manifest,
+    contents: &'a [(Part, Vec<u8>)],
+}
+
+impl Reader<'_> {
+    fn bytes(&self, part: Part) -> &[u8] {
+        self.contents.iter().find(|(other, _)| *other == part).map_or(&[], |(_, bytes)| bytes)
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(&self, part: Part) -> Result<T> {
+        serde_json::from_slice(self.bytes(part)).map_err(|error| self.wrong(part, error))
+    }
+
+    fn wrong(&self, part: Part, problem: impl std::fmt::Display) -> Error {
+        let file = self.manifest.files.get(part.key()).map_or(part.key(), |entry| entry.file.as_str());
+        Error::Bundle { path: PathBuf::from(self.dir).join(file), problem: problem.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests;
