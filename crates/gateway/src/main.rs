@@ -1,6 +1,8 @@
-//! To be written.
+//! The gateway's process.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    millrace_runtime::main::<millrace_gateway::Args>(millrace_gateway::Args::run)
+}
