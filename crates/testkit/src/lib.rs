@@ -1,1 +1,18 @@
-//! To be written.
+//! What stories on real parts are told with.
+//!
+//! ```text
+//! World: a local stack of its own (Kafka, Postgres, the real binaries) + a folder of documents + a client's key
+//!   world.cli(["publish", ..])     the command line as a user runs it
+//!   world.kill("scorer")           SIGKILL, and start again
+//!   world.number("SELECT ..")      what Postgres holds
+//! Sender: events over gRPC, batch by batch, every answer kept: what was accepted, rejected, unknown
+//! ```
+//!
+//! A world that is dropped while its test fails leaves its folder behind and says where the logs are.
+
+mod eventually;
+mod sender;
+mod world;
+
+pub use sender::{Outcome, Sender};
+pub use world::{Builder, Finished, World};
