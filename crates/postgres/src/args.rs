@@ -11,6 +11,10 @@ use crate::tls::Tls;
 
 /// The database: every service that has one flattens this.
 #[derive(Clone, clap::Args)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "they are the flags' names, which share one space with every other group's"
+)]
 #[command(next_help_heading = "Postgres")]
 pub struct Args {
     /// `postgres://user@host:port/database`, or `key=value` pairs. `sslmode` may be disable, prefer (the default),

@@ -17,7 +17,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a peer may leave sent bytes unanswered before the connection counts as dead.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
 /// A transaction that nobody drives is ended by the server, so that a stuck client cannot hold the ledger's row.
-const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(60);
+const IDLE_IN_TRANSACTION: Duration = Duration::from_mins(1);
 /// How long a statement waits for a lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 

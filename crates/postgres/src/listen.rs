@@ -91,14 +91,16 @@ async fn listen_once(pool: &Pool, listen: &str, events: &mpsc::Sender<Event>) ->
                 Ok(Some(said)) => {
                     break Event::Notified { channel: said.channel().to_owned(), payload: said.payload().to_owned() };
                 }
-                Ok(None) => return Ok(()),
                 // A peer that vanished without a word is found out by asking.
-                Err(_) if tokio::time::timeout(TRY, client.simple_query("SELECT 1")).await.is_ok_and(|r| r.is_ok()) => {
-                }
-                Err(_) => return Ok(()),
+                Err(_) if answers(&client).await => {}
+                Ok(None) | Err(_) => return Ok(()),
             }
         };
     }
+}
+
+async fn answers(client: &tokio_postgres::Client) -> bool {
+    tokio::time::timeout(TRY, client.simple_query("SELECT 1")).await.is_ok_and(|answer| answer.is_ok())
 }
 
 struct AbortOnDrop(tokio::task::JoinHandle<()>);

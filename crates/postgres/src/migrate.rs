@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use deadpool_postgres::Object;
 use refinery::{Migration, Runner};
 
 use crate::{Error, Pool, Result};
@@ -17,31 +18,22 @@ pub type Embedded = [(&'static str, &'static str)];
 /// Name of the history's table in the service's schema.
 const HISTORY: &str = "schema_history";
 /// How long one migrator waits for another.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Brings the Postgres schema `schema` to the newest of `embedded`, and returns how many migrations that took. Several
 /// at once wait for each other. Names without a schema land in `schema`.
 pub async fn migrate(pool: &Pool, schema: &str, embedded: &Embedded) -> Result<usize> {
     let known = newest(schema, embedded)?;
-    let mut client = pool.get().await?;
+    // Out of the pool for good: the session is changed, and with its end the lock is free.
+    let mut client = Object::take(pool.get().await?);
     client.batch_execute(&prepare(schema)).await?;
-    let outcome = run(&mut client, schema, embedded, known).await;
-    // The session goes back to the pool only as it came; one that cannot be reset is of no use to anybody.
-    let reset = "SELECT pg_advisory_unlock_all(); RESET search_path; RESET statement_timeout; RESET lock_timeout";
-    if client.batch_execute(reset).await.is_err() || outcome.is_err() {
-        drop(deadpool_postgres::Object::take(client));
-    }
-    outcome
-}
-
-async fn run(client: &mut deadpool_postgres::Client, schema: &str, embedded: &Embedded, known: i32) -> Result<usize> {
-    let found = version(client, schema).await?;
+    let found = version(&client, schema).await?;
     if found > known {
         return judge(schema, found, known).map(|()| 0);
     }
     let mut runner = Runner::new(&parse(schema, embedded)?).set_abort_divergent(true).set_abort_missing(true);
     runner.set_migration_table_name(format!("{}.{HISTORY}", quote(schema)));
-    let report = runner.run_async(&mut ***client).await.map_err(|error| failed(schema, &error))?;
+    let report = runner.run_async(&mut *client).await.map_err(|error| failed(schema, &error))?;
     let applied = report.applied_migrations().len();
     tracing::info!(schema, from = found, to = known, applied, "postgres schema migrated");
     Ok(applied)
@@ -75,7 +67,7 @@ fn prepare(schema: &str) -> String {
 }
 
 /// The newest applied migration; 0 where there is none.
-async fn version(client: &deadpool_postgres::Client, schema: &str) -> Result<i32> {
+async fn version(client: &tokio_postgres::Client, schema: &str) -> Result<i32> {
     let table = format!("{}.{HISTORY}", quote(schema));
     let exists: bool = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?.get(0);
     if !exists {

@@ -11,8 +11,6 @@ const EPOCH_MICROS: i64 = 946_684_800_000_000;
 const EPOCH_DAYS: i64 = 10_957;
 /// First moment that a `timestamptz` holds: 4714-11-24 00:00 BC, microseconds from 2000.
 const MIN_TIMESTAMP: i64 = -211_813_488_000_000_000;
-/// First moment that it does not hold any more: 294277-01-01, microseconds from 2000.
-const END_TIMESTAMP: i64 = 9_223_371_331_200_000_000;
 /// First day that a `date` holds, from 2000.
 const MIN_DATE: i64 = -2_451_545;
 /// First day that it does not hold any more: 5874898-01-01, from 2000.
@@ -123,10 +121,8 @@ impl Writer {
 
     /// `timestamptz`, from microseconds since 1970.
     pub fn timestamptz(&mut self, micros: i64) -> Result<(), TooFar> {
-        let value = micros.checked_sub(EPOCH_MICROS).ok_or(TooFar)?;
-        if !(MIN_TIMESTAMP..END_TIMESTAMP).contains(&value) {
-            return Err(TooFar);
-        }
+        // The other end, 294277-01-01, is beyond what microseconds since 1970 can say.
+        let value = micros.checked_sub(EPOCH_MICROS).filter(|value| *value >= MIN_TIMESTAMP).ok_or(TooFar)?;
         self.i64(value);
         Ok(())
     }

@@ -3,7 +3,8 @@ use uuid::Uuid;
 
 use crate::database::Database;
 
-const TABLE: &str = "CREATE TABLE t (n bigint, d double precision, b boolean, s text, x bytea, ts timestamptz, day date,
+const TABLE: &str =
+    "CREATE TABLE t (n bigint, d double precision, b boolean, s text, x bytea, ts timestamptz, day date,
     u uuid, m numeric, j jsonb, nothing text)";
 const COPY: &str = "COPY t FROM STDIN (FORMAT binary)";
 
@@ -39,7 +40,8 @@ async fn every_type_arrives_as_it_was_meant() {
     let copy = transaction.prepare(COPY).await.unwrap();
     assert_eq!(send(&transaction, &copy, &rows, 0..rows.len()).await.unwrap(), 2);
     transaction.commit().await.unwrap();
-    let shown: String = client.query_one("SELECT string_agg(t::text, E'\\n' ORDER BY n) FROM t", &[]).await.unwrap().get(0);
+    let shown: String =
+        client.query_one("SELECT string_agg(t::text, E'\\n' ORDER BY n) FROM t", &[]).await.unwrap().get(0);
     let rest = r#""\\x00ff","2023-11-14 22:13:20.123456+00",1969-12-31,00000000-0000-0000-0000-0000000000ff,-12345678.90123,"{""a"": [1]}","#;
     assert_eq!(shown, format!("(-9223372036854775808,-0.1,t,\"zuerst äß\",{rest})\n(7,-0.1,t,\"\",{rest})"));
     drop(client);
@@ -79,7 +81,8 @@ async fn the_bounds_of_times_are_those_of_the_server() {
     let database = Database::fresh().await;
     let mut client = database.pool.get().await.unwrap();
     client.batch_execute("CREATE TABLE b (ts timestamptz, day date)").await.unwrap();
-    let (first, last) = (-210_866_803_200_000_000, 9_224_318_015_999_999_999_i64);
+    // The server's last moment is later than any that microseconds since 1970 can say.
+    let (first, last) = (-210_866_803_200_000_000, i64::MAX);
     let (first_day, last_day) = (-2_440_588, 2_145_042_905);
     let mut writer = Writer::default();
     for (micros, day) in [(first, first_day), (last, last_day)] {
@@ -91,7 +94,6 @@ async fn the_bounds_of_times_are_those_of_the_server() {
     for micros in [first - 1, i64::MIN] {
         assert!(writer.timestamptz(micros).is_err());
     }
-    assert!(writer.timestamptz(last + 1).is_err() && writer.timestamptz(i64::MAX).is_err());
     for day in [first_day - 1, last_day + 1, i64::MIN, i64::MAX] {
         assert!(writer.date(day).is_err());
     }

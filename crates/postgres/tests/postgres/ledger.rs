@@ -14,10 +14,10 @@ async fn the_one_who_comes_second_is_fenced() {
     let mut first = database.pool.get().await.unwrap();
     let mut second = database.pool.get().await.unwrap();
     first.batch_execute("CREATE SCHEMA s").await.unwrap();
-    Ledger::ensure(&**first, "s").await.unwrap();
-    Ledger::ensure(&**first, "s").await.unwrap();
+    Ledger::ensure(&first, "s").await.unwrap();
+    Ledger::ensure(&first, "s").await.unwrap();
     let ledger = Ledger::new("s", "group");
-    assert_eq!(ledger.positions(&**first, &[key(1), key(0)]).await.unwrap(), [0, 0]);
+    assert_eq!(ledger.positions(&first, &[key(1), key(0)]).await.unwrap(), [0, 0]);
 
     // The zombie began before its successor committed, and waits for the row.
     let transaction = first.transaction().await.unwrap();
@@ -33,8 +33,8 @@ async fn the_one_who_comes_second_is_fenced() {
     let (fenced, ()) = tokio::join!(zombie, commit);
     assert!(fenced.unwrap_err().is_fenced());
 
-    assert_eq!(ledger.positions(&**first, &[key(1), key(0)]).await.unwrap(), [0, 10]);
-    assert_eq!(Ledger::new("s", "another").positions(&**first, &[key(0)]).await.unwrap(), [0]);
+    assert_eq!(ledger.positions(&first, &[key(1), key(0)]).await.unwrap(), [0, 10]);
+    assert_eq!(Ledger::new("s", "another").positions(&first, &[key(0)]).await.unwrap(), [0]);
     drop((first, second));
     database.drop().await;
 }
@@ -44,13 +44,13 @@ async fn a_transaction_that_rolls_back_leaves_the_ledger_where_it_was() {
     let database = Database::fresh().await;
     let mut client = database.pool.get().await.unwrap();
     client.batch_execute("CREATE SCHEMA s").await.unwrap();
-    Ledger::ensure(&**client, "s").await.unwrap();
+    Ledger::ensure(&client, "s").await.unwrap();
     let ledger = Ledger::new("s", "group");
-    ledger.positions(&**client, &[key(0)]).await.unwrap();
+    ledger.positions(&client, &[key(0)]).await.unwrap();
     let transaction = client.transaction().await.unwrap();
     ledger.advance(&transaction, key(0), 0, 10).await.unwrap();
     transaction.rollback().await.unwrap();
-    assert_eq!(ledger.positions(&**client, &[key(0)]).await.unwrap(), [0]);
+    assert_eq!(ledger.positions(&client, &[key(0)]).await.unwrap(), [0]);
     drop(client);
     database.drop().await;
 }

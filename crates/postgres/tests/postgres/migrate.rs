@@ -42,7 +42,8 @@ async fn a_binary_runs_on_its_version_and_the_next_and_names_what_is_wrong_else(
 #[tokio::test]
 async fn a_failed_migration_says_why_and_leaves_nothing() {
     let database = Database::fresh().await;
-    let error = migrate(&database.pool, "own", &[ONE, ("V2__bad", "CREATE TABLE half (id int); SELECT nonsense")]).await;
+    let error =
+        migrate(&database.pool, "own", &[ONE, ("V2__bad", "CREATE TABLE half (id int); SELECT nonsense")]).await;
     let error = error.unwrap_err().to_string();
     assert!(error.contains("nonsense") && error.contains("own"), "{error}");
     let client = database.pool.get().await.unwrap();
