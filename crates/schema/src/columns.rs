@@ -1,11 +1,24 @@
 //! Avro schema to Postgres columns.
-use millrace_core::Code;
 use crate::{FieldPath, NodeId, Schema};
+use millrace_core::Code;
 
 /// The types of columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names are Postgres's")]
-pub enum SqlType { Boolean, BigInt, Double, Text, Bytea, Numeric, Timestamptz, Timestamp, Date, Time, Uuid, Jsonb }
+pub enum SqlType {
+    Boolean,
+    BigInt,
+    Double,
+    Text,
+    Bytea,
+    Numeric,
+    Timestamptz,
+    Timestamp,
+    Date,
+    Time,
+    Uuid,
+    Jsonb,
+}
 
 impl SqlType {
     /// As SQL spells it.
@@ -28,7 +41,9 @@ impl SqlType {
 }
 
 impl std::fmt::Display for SqlType {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.as_str()) }
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// One column.
@@ -71,24 +86,40 @@ pub enum Error {
 
 impl Error {
     /// What callers see.
-    pub fn code(&self) -> Code { Code::InvalidConfig }
+    pub fn code(&self) -> Code {
+        Code::InvalidConfig
+    }
     /// Low cardinality, stable: a metric label.
-    pub fn tag(&self) -> &'static str { "columns" }
+    pub fn tag(&self) -> &'static str {
+        "columns"
+    }
     /// Schemas do not change.
-    pub fn is_retriable(&self) -> bool { false }
+    pub fn is_retriable(&self) -> bool {
+        false
+    }
 }
 
 /// The columns of a table for scored events of that schema.
-pub fn of(_event: &Schema) -> Result<Vec<Column>, Error> { unimplemented!() }
+pub fn of(_event: &Schema) -> Result<Vec<Column>, Error> {
+    unimplemented!()
+}
 
 impl Table {
     /// A table of that name for scored events of that schema.
-    pub fn of(name: &str, event: &Schema) -> Result<Self, Error> { Ok(Self { name: name.to_owned(), columns: of(event)? }) }
+    pub fn of(name: &str, event: &Schema) -> Result<Self, Error> {
+        Ok(Self { name: name.to_owned(), columns: of(event)? })
+    }
     /// `CREATE TABLE IF NOT EXISTS`, in the Postgres schema `schema`, with `event_id` as its key.
-    pub fn create_sql(&self, _schema: &str) -> String { unimplemented!() }
+    pub fn create_sql(&self, _schema: &str) -> String {
+        unimplemented!()
+    }
     /// `ALTER TABLE .. ADD COLUMN IF NOT EXISTS` for one column.
-    pub fn add_column_sql(&self, _schema: &str, _column: &Column) -> String { unimplemented!() }
+    pub fn add_column_sql(&self, _schema: &str, _column: &Column) -> String {
+        unimplemented!()
+    }
 }
 
 /// A name as SQL writes it: in quotes, those within doubled.
-pub fn quote_ident(name: &str) -> String { format!("\"{}\"", name.replace('"', "\"\"")) }
+pub fn quote_ident(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,71 +1,46 @@
 //! Whether one schema may follow others.
+
+mod compare;
+mod level;
+
 use crate::Schema;
 
-/// What a new schema must be able to read, or be read by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Level {
-    /// Nothing.
-    None,
-    /// It reads data of the latest.
-    #[default]
-    Backward,
-    /// It reads data of all.
-    BackwardTransitive,
-    /// The latest reads its data.
-    Forward,
-    /// All read its data.
-    ForwardTransitive,
-    /// Both, with the latest.
-    Full,
-    /// Both, with all.
-    FullTransitive,
+pub use level::{Level, UnknownLevel};
+
+/// The ways in which data of one schema cannot be read with another, as Java and Confluent tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IncompatibilityKind {
+    /// A named type has another name, and no alias for the old one.
+    NameMismatch,
+    /// A fixed has another size.
+    FixedSizeMismatch,
+    /// The reader's enum lacks symbols of the writer's, and has no default.
+    MissingEnumSymbols,
+    /// The reader's field has no default, and the writer lacks it.
+    ReaderFieldMissingDefaultValue,
+    /// The types differ, and none is promoted to the other.
+    TypeMismatch,
+    /// The reader's union has no branch for what the writer writes.
+    MissingUnionBranch,
 }
 
-impl Level {
-    /// The name as Confluent spells it: `BACKWARD_TRANSITIVE`.
+impl IncompatibilityKind {
+    /// The name as Confluent spells it.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::None => "NONE",
-            Self::Backward => "BACKWARD",
-            Self::BackwardTransitive => "BACKWARD_TRANSITIVE",
-            Self::Forward => "FORWARD",
-            Self::ForwardTransitive => "FORWARD_TRANSITIVE",
-            Self::Full => "FULL",
-            Self::FullTransitive => "FULL_TRANSITIVE",
+            Self::NameMismatch => "NAME_MISMATCH",
+            Self::FixedSizeMismatch => "FIXED_SIZE_MISMATCH",
+            Self::MissingEnumSymbols => "MISSING_ENUM_SYMBOLS",
+            Self::ReaderFieldMissingDefaultValue => "READER_FIELD_MISSING_DEFAULT_VALUE",
+            Self::TypeMismatch => "TYPE_MISMATCH",
+            Self::MissingUnionBranch => "MISSING_UNION_BRANCH",
         }
     }
-}
 
-impl std::fmt::Display for Level {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.as_str()) }
-}
-
-/// A word that is no level.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a compatibility level: expected NONE, BACKWARD, FORWARD or FULL, the latter three also with _TRANSITIVE")]
-pub struct UnknownLevel(String);
-
-impl std::str::FromStr for Level {
-    type Err = UnknownLevel;
-
-    fn from_str(text: &str) -> Result<Self, UnknownLevel> {
-        [Self::None, Self::Backward, Self::BackwardTransitive, Self::Forward, Self::ForwardTransitive, Self::Full, Self::FullTransitive]
-            .into_iter()
-            .find(|level| level.as_str() == text)
-            .ok_or_else(|| UnknownLevel(text.to_owned()))
+    /// Whether a [`crate::Projection`] reads past it, giving what is there.
+    pub(crate) fn is_bridged(self) -> bool {
+        matches!(self, Self::NameMismatch | Self::MissingEnumSymbols | Self::ReaderFieldMissingDefaultValue)
     }
-}
-
-/// The ways in which data of one schema cannot be read with another, named as Java and Confluent name them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum IncompatibilityKind {
-    NameMismatch,
-    FixedSizeMismatch,
-    MissingEnumSymbols,
-    ReaderFieldMissingDefaultValue,
-    TypeMismatch,
-    MissingUnionBranch,
 }
 
 /// One reason why data of one schema cannot be read with another.
@@ -79,8 +54,45 @@ pub struct Incompatibility {
     pub message: String,
 }
 
-/// Why data of `writer` cannot be read with `reader`; empty when all of it can.
-pub fn can_read(_reader: &Schema, _writer: &Schema) -> Vec<Incompatibility> { unimplemented!() }
+impl std::fmt::Display for Incompatibility {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = if self.path.is_empty() { "/" } else { &self.path };
+        write!(f, "{} at {path}: {}", self.kind.as_str(), self.message)
+    }
+}
+
+/// Why data of `writer` cannot be read with `reader`; empty when all of it can. At most a hundred reasons.
+///
+/// The rules are those of the specification and Java's `SchemaCompatibility`: simple names are compared, the reader's
+/// aliases count, and logical types do not matter.
+pub fn can_read(reader: &Schema, writer: &Schema) -> Vec<Incompatibility> {
+    compare::compare(reader, writer)
+}
 
 /// Why `new` may not follow `existing` (oldest first) at that level; empty when it may.
-pub fn check(_level: Level, _new: &Schema, _existing: &[Schema]) -> Vec<Incompatibility> { unimplemented!() }
+pub fn check(level: Level, new: &Schema, existing: &[Schema]) -> Vec<Incompatibility> {
+    let first = if level.is_transitive() { 0 } else { existing.len().saturating_sub(1) };
+    let mut found = Vec::new();
+    for (i, old) in existing.iter().enumerate().skip(first).rev() {
+        let named = if i + 1 == existing.len() { "the latest".into() } else { format!("number {}", i + 1) };
+        if level.is_backward() {
+            let prefix = format!("the new schema cannot read data of {named}");
+            found.extend(can_read(new, old).into_iter().map(|it| it.told(&prefix)));
+        }
+        if level.is_forward() {
+            let prefix = format!("{named} cannot read data of the new schema");
+            found.extend(can_read(old, new).into_iter().map(|it| it.told(&prefix)));
+        }
+    }
+    found
+}
+
+impl Incompatibility {
+    fn told(mut self, prefix: &str) -> Self {
+        self.message = format!("{prefix}: {}", self.message);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

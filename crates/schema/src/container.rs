@@ -1,12 +1,18 @@
 //! Avro object container files.
-use std::io::{Read, Write};
-use millrace_core::Code;
 use crate::{Corrupt, ParseError, Schema};
+use millrace_core::Code;
+use std::io::{Read, Write};
 
 /// How the blocks of a file are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the specification's")]
-pub enum Codec { #[default] Null, Deflate, Snappy, Zstandard }
+pub enum Codec {
+    #[default]
+    Null,
+    Deflate,
+    Snappy,
+    Zstandard,
+}
 
 /// Bounds on what a file may make us hold.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +25,9 @@ pub struct Limits {
 
 impl Default for Limits {
     /// 64 MiB in a block, and no bound on the whole: for files of one's own.
-    fn default() -> Self { Self { block: 64 << 20, total: u64::MAX } }
+    fn default() -> Self {
+        Self { block: 64 << 20, total: u64::MAX }
+    }
 }
 
 /// Why a file cannot be read or written.
@@ -62,35 +70,61 @@ pub enum Error {
 
 impl Error {
     /// What callers see.
-    pub fn code(&self) -> Code { unimplemented!() }
+    pub fn code(&self) -> Code {
+        unimplemented!()
+    }
     /// Low cardinality, stable: a metric label.
-    pub fn tag(&self) -> &'static str { unimplemented!() }
+    pub fn tag(&self) -> &'static str {
+        unimplemented!()
+    }
     /// Whether reading the same file may succeed later.
-    pub fn is_retriable(&self) -> bool { false }
+    pub fn is_retriable(&self) -> bool {
+        false
+    }
 }
 
 /// Reads the data of a file, one at a time, still encoded.
-pub struct Reader<R> { input: R }
+pub struct Reader<R> {
+    input: R,
+}
 
 impl<R: Read> Reader<R> {
     /// Reads the head of the file.
-    pub fn new(_input: R, _limits: Limits) -> Result<Self, Error> { unimplemented!() }
+    pub fn new(_input: R, _limits: Limits) -> Result<Self, Error> {
+        unimplemented!()
+    }
     /// The schema of its data.
-    pub fn schema(&self) -> &Schema { unimplemented!() }
+    pub fn schema(&self) -> &Schema {
+        unimplemented!()
+    }
     /// How its blocks are compressed.
-    pub fn codec(&self) -> Codec { unimplemented!() }
+    pub fn codec(&self) -> Codec {
+        unimplemented!()
+    }
     /// The next datum. After an error there is nothing more.
-    pub fn next_datum(&mut self) -> Option<Result<&[u8], Error>> { let _ = &self.input; unimplemented!() }
+    pub fn next_datum(&mut self) -> Option<Result<&[u8], Error>> {
+        let _ = &self.input;
+        unimplemented!()
+    }
 }
 
 /// Writes a file of data that are encoded already.
-pub struct Writer<W> { output: W }
+pub struct Writer<W> {
+    output: W,
+}
 
 impl<W: Write> Writer<W> {
     /// Writes the head of the file.
-    pub fn new(_output: W, _schema: &Schema, _codec: Codec) -> Result<Self, Error> { unimplemented!() }
+    pub fn new(_output: W, _schema: &Schema, _codec: Codec) -> Result<Self, Error> {
+        unimplemented!()
+    }
     /// Adds a datum of the file's schema; it is not looked at.
-    pub fn append(&mut self, _datum: &[u8]) -> Result<(), Error> { unimplemented!() }
+    pub fn append(&mut self, _datum: &[u8]) -> Result<(), Error> {
+        unimplemented!()
+    }
     /// Writes what is left and gives the output back.
-    pub fn finish(self) -> Result<W, Error> { let _ = self.output; unimplemented!() }
+    pub fn finish(self) -> Result<W, Error> {
+        let _ = self.output;
+        unimplemented!()
+    }
 }

@@ -35,6 +35,7 @@ mod java;
 mod node;
 mod parse;
 mod path;
+mod shape;
 mod validator;
 
 pub use arena::Schema;

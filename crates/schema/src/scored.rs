@@ -43,10 +43,18 @@ pub enum Error {
 }
 
 /// The schema of a scored event: ours, with the event's as its last field.
-pub fn compose(_event: &Schema) -> Result<Schema, Error> { unimplemented!() }
+pub fn compose(_event: &Schema) -> Result<Schema, Error> {
+    unimplemented!()
+}
 /// The event's schema out of that of a scored event.
-pub fn event_schema(_scored: &Schema) -> Result<Schema, Error> { unimplemented!() }
+pub fn event_schema(_scored: &Schema) -> Result<Schema, Error> {
+    unimplemented!()
+}
 /// Appends everything but the event, whose bytes go behind it unchanged.
-pub fn encode_head(_head: &Head<'_>, _out: &mut Vec<u8>) { unimplemented!() }
+pub fn encode_head(_head: &Head<'_>, _out: &mut Vec<u8>) {
+    unimplemented!()
+}
 /// Splits a scored event into its head and the event's bytes.
-pub fn decode_head(_scored: &[u8]) -> Result<(Head<'_>, &[u8]), Corrupt> { unimplemented!() }
+pub fn decode_head(_scored: &[u8]) -> Result<(Head<'_>, &[u8]), Corrupt> {
+    unimplemented!()
+}

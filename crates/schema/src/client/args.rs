@@ -20,7 +20,7 @@ pub struct Args {
     )]
     pub registry_url: Vec<String>,
     /// gRPC address of a Millrace registry, to be told of changes: `http://host:port`.
-    #[arg(long, env = "MILLRACE_REGISTRY_GRPC", value_name = "URL", value_parser = base_url)]
+    #[arg(long, env = "MILLRACE_REGISTRY_GRPC", value_name = "ADDRESS", value_parser = target)]
     pub registry_grpc: Option<String>,
     /// User name (API key) of basic authentication.
     #[arg(long, env = "MILLRACE_REGISTRY_USER", value_name = "NAME", conflicts_with_all = ["registry_token", "registry_token_file"])]
@@ -61,6 +61,11 @@ fn base_url(text: &str) -> Result<String, String> {
         "http" | "https" => Ok(text.trim_end_matches('/').to_owned()),
         other => Err(format!("scheme {other:?}; expected http://host:port")),
     }
+}
+
+/// gRPC clients name a server by `host:port`; without a scheme it is plain text.
+fn target(text: &str) -> Result<String, String> {
+    if text.contains("://") { base_url(text) } else { base_url(&format!("http://{text}")) }
 }
 
 impl Args {
