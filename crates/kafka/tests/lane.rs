@@ -45,7 +45,7 @@ impl Story {
         let deps = std::env::current_exe().unwrap();
         let example = deps.parent().unwrap().with_file_name("examples").join("copy_lane");
         Command::new(example)
-            .args([&self.input, &self.output, &self.dead, &self.group, instance, protocol])
+            .args([&self.input, &self.output, &self.dead, &self.group, &format!("{}-{instance}", self.group), protocol])
             .stdin(Stdio::piped())
             .spawn()
             .expect("cargo has built the example beside the tests")
