@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf};
 
-use millrace_core::{Code, document::Faults};
+use millrace_core::Code;
 use millrace_schema::{Corrupt, projection};
 
 /// What can go wrong before a record is scored.
@@ -24,9 +24,6 @@ pub enum Error {
         /// What is wrong with it, in a sentence.
         problem: String,
     },
-    /// The document of features is wrong.
-    #[error("{0}")]
-    Features(#[from] Faults),
     /// A feature's field cannot be read from a writer's records.
     #[error("features do not fit the schema")]
     Field(#[from] projection::Error),
@@ -52,7 +49,7 @@ impl Error {
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Code::NotFound,
             Self::Io { .. } => Code::Internal,
-            Self::Bundle { .. } | Self::Features(_) | Self::Training(_) => Code::InvalidConfig,
+            Self::Bundle { .. } | Self::Training(_) => Code::InvalidConfig,
             Self::Field(error) => error.code(),
             Self::Corrupt { source, .. } => source.code(),
         }
@@ -63,7 +60,6 @@ impl Error {
         match self {
             Self::Io { .. } => "bundle_io",
             Self::Bundle { .. } => "bundle_invalid",
-            Self::Features(_) => "features_invalid",
             Self::Field(error) => error.tag(),
             Self::Corrupt { source, .. } => source.tag(),
             Self::Training(_) => "training_data",

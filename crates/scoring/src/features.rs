@@ -24,3 +24,6 @@ pub use operand::{Operand, OperandError};
 pub use part::Part;
 pub use program::Program;
 pub use row::Cells;
+
+#[cfg(test)]
+mod tests;

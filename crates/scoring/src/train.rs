@@ -16,7 +16,7 @@ mod timeline;
 
 use serde::{Deserialize, Serialize};
 
-pub use corpus::{Corpus, Labels, Writer};
+pub use corpus::{Corpus, Labels, Window, Writer};
 
 use crate::{
     Bundle, Error, Result,

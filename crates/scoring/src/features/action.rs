@@ -42,7 +42,7 @@ impl Action {
             }
             Self::Seen { table } => tally(table).map(|tally| magnitude(tally.seen as f32)),
             Self::Share { whole, part } => match (tally(whole), tally(part)) {
-                (Some(whole), Some(part)) => Some((part.seen as f32 / whole.seen as f32).min(1.0)),
+                (Some(whole), Some(part)) if whole.seen > 0 => Some((part.seen as f32 / whole.seen as f32).min(1.0)),
                 _ => None,
             },
             _ => None,

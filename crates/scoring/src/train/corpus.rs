@@ -15,10 +15,35 @@ pub struct Labels {
     pub negative: Vec<String>,
 }
 
+/// The time that records must be of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The first instant of it, in milliseconds of the epoch.
+    pub since: i64,
+    /// The first instant after it.
+    pub until: i64,
+}
+
+/// All time.
+impl Default for Window {
+    fn default() -> Self {
+        Self { since: i64::MIN, until: i64::MAX }
+    }
+}
+
+impl Window {
+    /// Reads an instant, RFC 3339, as these are counted.
+    pub fn instant(text: &str) -> Result<i64, String> {
+        let instant: jiff::Timestamp = text.parse().map_err(|error| format!("not an instant of RFC 3339: {error}"))?;
+        Ok(instant.as_millisecond())
+    }
+}
+
 /// Records for training, in memory.
 pub struct Corpus {
     schema: Schema,
     labels: Labels,
+    window: Window,
     unit: i64,
     writers: Vec<(Schema, Projection)>,
     records: Vec<Record>,
@@ -41,12 +66,12 @@ pub(super) struct Record {
 
 impl Corpus {
     /// Without records. `schema` is the newest of the events' schemas: the names in features are its names.
-    pub fn new(schema: Schema, labels: Labels) -> Result<Self> {
+    pub fn new(schema: Schema, labels: Labels, window: Window) -> Result<Self> {
         let kind = projection::kind_of(&schema, &labels.time)?;
         projection::kind_of(&schema, &labels.field)?;
         let unit = features::unit(kind)
             .ok_or_else(|| Error::Training(format!("{} is no timestamp: records have no order", labels.time)))?;
-        Ok(Self { schema, labels, unit, writers: Vec::new(), records: Vec::new() })
+        Ok(Self { schema, labels, window, unit, writers: Vec::new(), records: Vec::new() })
     }
 
     /// Makes a schema known that records were written with.
@@ -57,9 +82,8 @@ impl Corpus {
         Ok(Writer(self.writers.len() - 1))
     }
 
-    /// Adds a record, if it is of the time from `since` (inclusive) to `until` (exclusive), in milliseconds of the
-    /// epoch. Says whether it was.
-    pub fn add(&mut self, writer: Writer, datum: &[u8], since: i64, until: i64) -> Result<bool> {
+    /// Adds a record, if it is of the window. Says whether it was.
+    pub fn add(&mut self, writer: Writer, datum: &[u8]) -> Result<bool> {
         let index = self.records.len();
         let mut slots = Vec::new();
         self.writers[writer.0].1.read(datum, &mut slots).map_err(|source| Error::Corrupt { index, source })?;
@@ -71,7 +95,7 @@ impl Corpus {
             Slot::Str(text) => self.labels.of(text),
             _ => None,
         };
-        let wanted = (since..until).contains(&time);
+        let wanted = (self.window.since..self.window.until).contains(&time);
         if wanted {
             self.records.push(Record { datum: datum.into(), writer: writer.0, index, time, label });
         }
@@ -86,16 +110,6 @@ impl Corpus {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
-    }
-
-    /// Those with a label.
-    pub fn labelled(&self) -> usize {
-        self.records.iter().filter(|record| record.label.is_some()).count()
-    }
-
-    /// Those with the positive one.
-    pub fn positives(&self) -> usize {
-        self.records.iter().filter(|record| record.label == Some(true)).count()
     }
 
     /// The records in the order of their time; of one instant, in that of adding.
