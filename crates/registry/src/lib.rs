@@ -1,1 +1,30 @@
-//! To be written.
+//! The schema registry: Avro schemas by subject, version, id and content, for Confluent's clients and for our own.
+//!
+//! ```text
+//! REST (Confluent's API) --+                      +-- store: Postgres schema `registry`
+//!                          +--> Registry ---------+
+//! gRPC (RegistryService) --+      |  checks       +-- cache: what an id names never changes
+//!        ^                        |
+//!        +------ Watch <------ changes, by revision (LISTEN says when to look)
+//! ```
+//!
+//! Promises: any number of replicas, none of them the leader; one id per content, versions without holes, duplicates refused by the
+//! database itself (`tests/replicas.rs`). What compatibility refuses is refused on every replica (`tests/enforcement.rs`). A watcher
+//! that comes back with its last revision misses nothing (`tests/watch.rs`). Stock clients work (`tests/stock_client.rs`).
+
+mod args;
+mod error;
+mod grpc;
+pub mod metrics;
+mod model;
+mod registry;
+mod rest;
+mod serve;
+mod store;
+mod subject;
+mod watch;
+
+pub use args::Args;
+pub use error::{Error, Result};
+pub use model::Conflict;
+pub use serve::{MIGRATIONS, Options, Parts, serve};

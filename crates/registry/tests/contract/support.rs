@@ -1,0 +1,141 @@
+//! A database per test, and replicas that are processes.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use millrace_postgres::{Args, Pool, migrate};
+use millrace_proto::registry::v1::registry_service_client::RegistryServiceClient;
+use serde_json::{Value, json};
+use tonic::transport::Channel;
+use uuid::Uuid;
+
+/// A database of one test's own, migrated.
+pub(crate) struct Database {
+    name: String,
+    url: String,
+    admin: Pool,
+    pub(crate) pool: Pool,
+}
+
+impl Database {
+    pub(crate) async fn create() -> Self {
+        let base = std::env::var("DATABASE_URL")
+            .expect("DATABASE_URL must name a Postgres in which databases can be created; `make test` starts one");
+        let name = format!("registry_{}", Uuid::new_v4().simple());
+        let admin = Args::from_url(&base).pool().unwrap();
+        admin.get().await.unwrap().batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        let (server, _) = base.rsplit_once('/').unwrap();
+        let url = format!("{server}/{name}");
+        let pool = Args::from_url(&url).pool().unwrap();
+        migrate(&pool, "registry", millrace_registry::MIGRATIONS).await.unwrap();
+        Self { name, url, admin, pool }
+    }
+
+    /// Removes it; a failed test leaves it to be looked at.
+    pub(crate) async fn remove(self) {
+        let client = self.admin.get().await.unwrap();
+        client.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await.unwrap();
+    }
+}
+
+/// A registry process.
+pub(crate) struct Replica {
+    process: Child,
+    pub(crate) http: String,
+    pub(crate) grpc: String,
+    client: reqwest::Client,
+}
+
+impl Replica {
+    pub(crate) fn start(database: &Database) -> Self {
+        Self::start_with(database, &[])
+    }
+
+    pub(crate) fn start_with(database: &Database, flags: &[&str]) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_millrace-registry"))
+            .args(["serve", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--log-format", "json"])
+            .args(flags)
+            .env("DATABASE_URL", &database.url)
+            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let (sender, listening) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                eprintln!("{line}");
+                let said: Value = serde_json::from_str(&line).unwrap_or_default();
+                if said["message"] == "listening" {
+                    let _ = sender.send((said["http"].clone(), said["grpc"].clone()));
+                }
+            }
+        });
+        let (http, grpc) = listening.recv_timeout(Duration::from_secs(20)).expect("the registry listens within 20 s");
+        let url = |addr: &Value| format!("http://{}", addr.as_str().unwrap());
+        Self { process, http: url(&http), grpc: url(&grpc), client: reqwest::Client::new() }
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    pub(crate) async fn grpc(&self) -> RegistryServiceClient<Channel> {
+        RegistryServiceClient::connect(self.grpc.clone()).await.unwrap()
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method.parse().unwrap(), format!("{}{path}", self.http)).timeout(Duration::from_secs(30))
+    }
+
+    /// Status and body.
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let mut request = self.request(method, path);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
+        self.call("GET", path, None).await
+    }
+
+    /// Registers and expects success.
+    pub(crate) async fn register(&self, subject: &str, schema: &str) -> Value {
+        let (status, body) = self.try_register(subject, schema).await;
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    pub(crate) async fn try_register(&self, subject: &str, schema: &str) -> (u16, Value) {
+        self.call("POST", &format!("/subjects/{subject}/versions"), Some(json!({"schema": schema}))).await
+    }
+
+    pub(crate) async fn set_level(&self, subject: &str, level: &str) {
+        let (status, body) =
+            self.call("PUT", &format!("/config/{subject}"), Some(json!({"compatibility": level}))).await;
+        assert_eq!((status, &body["compatibility"]), (200, &json!(level)));
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A record with these fields, each as JSON.
+pub(crate) fn record(fields: &[&str]) -> String {
+    format!(r#"{{"type":"record","name":"Mail","namespace":"test","fields":[{}]}}"#, fields.join(","))
+}
+
+pub(crate) const UID: &str = r#"{"name":"uid","type":"string"}"#;
