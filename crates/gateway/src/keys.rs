@@ -25,10 +25,9 @@ use millrace_postgres::{self as postgres, Listener, Pool, listen};
 use moka::{Expiry, future::Cache};
 use tracing::{error, warn};
 
-pub(crate) use self::store::SCHEMA;
 use self::{store::Store, token::Hash};
 pub use self::{
-    store::{MIGRATIONS, Record},
+    store::{MIGRATIONS, Record, SCHEMA},
     token::{KeyId, Malformed, Token},
 };
 use crate::{Error, Result, metrics::Metrics};

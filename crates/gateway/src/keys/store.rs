@@ -7,7 +7,7 @@ use tracing::error;
 use super::{Key, KeyId, Scope, Token, token::Hash};
 
 /// The gateway's own Postgres schema.
-pub(crate) const SCHEMA: &str = "gateway";
+pub const SCHEMA: &str = "gateway";
 
 /// How it comes to its present version, for [`postgres::migrate`].
 pub const MIGRATIONS: &postgres::migrate::Embedded = &[("V1__keys", include_str!("../../migrations/V1__keys.sql"))];
