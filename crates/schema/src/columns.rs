@@ -1,50 +1,23 @@
 //! Avro schema to Postgres columns.
-use crate::{FieldPath, NodeId, Schema};
-use millrace_core::Code;
+//!
+//! A table of scored events begins with the columns of [`SYSTEM_COLUMNS`], which win their names: a field of such a
+//! name is stored as `event_<name>`. The event's fields follow in their order, all of them nullable: older events lack
+//! the newer fields. An int is as wide as a long and a float as a double, so that a promotion never rewrites a table.
 
-/// The types of columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names are Postgres's")]
-pub enum SqlType {
-    Boolean,
-    BigInt,
-    Double,
-    Text,
-    Bytea,
-    Numeric,
-    Timestamptz,
-    Timestamp,
-    Date,
-    Time,
-    Uuid,
-    Jsonb,
-}
+mod error;
+mod sql;
+mod sql_type;
 
-impl SqlType {
-    /// As SQL spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Boolean => "boolean",
-            Self::BigInt => "bigint",
-            Self::Double => "double precision",
-            Self::Text => "text",
-            Self::Bytea => "bytea",
-            Self::Numeric => "numeric",
-            Self::Timestamptz => "timestamptz",
-            Self::Timestamp => "timestamp",
-            Self::Date => "date",
-            Self::Time => "time",
-            Self::Uuid => "uuid",
-            Self::Jsonb => "jsonb",
-        }
-    }
-}
+use millrace_core::record::SYSTEM_COLUMNS;
 
-impl std::fmt::Display for SqlType {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::{FieldPath, Kind, NodeId, Schema};
+
+pub use error::Error;
+pub use sql::quote_ident;
+pub use sql_type::SqlType;
+
+/// Postgres cuts longer names short, silently.
+const MAX_NAME: usize = 63;
 
 /// One column.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +28,7 @@ pub struct Column {
     pub sql_type: SqlType,
     /// The event's field that it holds; none for a column of ours.
     pub path: Option<FieldPath>,
-    /// The field's type in the event's schema, without null.
+    /// The field's type in the event's schema, without null; none for a column of ours.
     pub node: Option<NodeId>,
     /// Whether it may be null.
     pub nullable: bool,
@@ -64,62 +37,66 @@ pub struct Column {
 /// A table for scored events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Its name, without a schema.
+    /// Its name, without that of its Postgres schema.
     pub name: String,
     /// Its columns: ours, then the event's fields in their order.
     pub columns: Vec<Column>,
 }
 
-/// Why a schema gives no table.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// The event is not a record.
-    #[error("event schema is a {0}: a table needs a record")]
-    NotARecord(crate::Type),
-    /// Postgres would cut the name short.
-    #[error("{0:?} is longer than the 63 bytes of a Postgres name")]
-    NameTooLong(String),
-    /// Two fields give one column.
-    #[error("two fields give the column {0:?}")]
-    Clash(String),
-}
-
-impl Error {
-    /// What callers see.
-    pub fn code(&self) -> Code {
-        Code::InvalidConfig
-    }
-    /// Low cardinality, stable: a metric label.
-    pub fn tag(&self) -> &'static str {
-        "columns"
-    }
-    /// Schemas do not change.
-    pub fn is_retriable(&self) -> bool {
-        false
+impl Table {
+    /// A table of that name for scored events of that schema.
+    pub fn of(name: &str, event: &Schema) -> Result<Self, Error> {
+        check_name(name)?;
+        Ok(Self { name: name.to_owned(), columns: of(event)? })
     }
 }
 
 /// The columns of a table for scored events of that schema.
-pub fn of(_event: &Schema) -> Result<Vec<Column>, Error> {
-    unimplemented!()
+pub fn of(event: &Schema) -> Result<Vec<Column>, Error> {
+    let record = event.root_node().record().ok_or(Error::NotARecord(event.root_node().ty()))?;
+    let mut columns: Vec<_> = SYSTEM_COLUMNS.iter().map(|name| system_column(name)).collect();
+    for field in &record.fields {
+        let is_taken = SYSTEM_COLUMNS.contains(&field.name.as_str());
+        let name = if is_taken { format!("event_{}", field.name) } else { field.name.clone() };
+        check_name(&name)?;
+        if columns.iter().any(|column| column.name == name) {
+            return Err(Error::Clash(name));
+        }
+        let node = value_node(event, field.node);
+        columns.push(Column {
+            name,
+            sql_type: SqlType::of(event, node),
+            path: Some(FieldPath::from_segments([&field.name])),
+            node: Some(node),
+            nullable: true,
+        });
+    }
+    Ok(columns)
 }
 
-impl Table {
-    /// A table of that name for scored events of that schema.
-    pub fn of(name: &str, event: &Schema) -> Result<Self, Error> {
-        Ok(Self { name: name.to_owned(), columns: of(event)? })
-    }
-    /// `CREATE TABLE IF NOT EXISTS`, in the Postgres schema `schema`, with `event_id` as its key.
-    pub fn create_sql(&self, _schema: &str) -> String {
-        unimplemented!()
-    }
-    /// `ALTER TABLE .. ADD COLUMN IF NOT EXISTS` for one column.
-    pub fn add_column_sql(&self, _schema: &str, _column: &Column) -> String {
-        unimplemented!()
+fn system_column(name: &str) -> Column {
+    let sql_type = match name {
+        "received_at" | "scored_at" | "imported_at" => SqlType::Timestamptz,
+        "score" => SqlType::Double,
+        "reasons" => SqlType::Jsonb,
+        _ => SqlType::Text,
+    };
+    Column { name: name.to_owned(), sql_type, path: None, node: None, nullable: false }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    if name.len() > MAX_NAME { Err(Error::NameTooLong(name.to_owned())) } else { Ok(()) }
+}
+
+/// The node beside null in a union of two.
+fn value_node(schema: &Schema, id: NodeId) -> NodeId {
+    let Kind::Union(branches) = &schema.node(id).kind else { return id };
+    let mut values = branches.iter().filter(|&&branch| schema.node(branch).kind != Kind::Null);
+    match (values.next(), values.next()) {
+        (Some(&only), None) => only,
+        _ => id,
     }
 }
 
-/// A name as SQL writes it: in quotes, those within doubled.
-pub fn quote_ident(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
+#[cfg(test)]
+mod tests;
