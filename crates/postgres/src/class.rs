@@ -37,9 +37,7 @@ impl Class {
             // A failover left us on a server that only reads.
             SqlState::READ_ONLY_SQL_TRANSACTION => return Self::Unavailable,
             // Answers of a COPY whose bytes are not rows: the row's fault and not the connection's.
-            SqlState::BAD_COPY_FILE_FORMAT | SqlState::PROGRAM_LIMIT_EXCEEDED | SqlState::TOO_MANY_COLUMNS => {
-                return Self::Data;
-            }
+            SqlState::BAD_COPY_FILE_FORMAT => return Self::Data,
             SqlState::UNDEFINED_TABLE
             | SqlState::UNDEFINED_COLUMN
             | SqlState::UNDEFINED_FUNCTION
@@ -51,7 +49,8 @@ impl Class {
         match state.code().get(..2).unwrap_or_default() {
             "08" | "53" | "57" | "58" => Self::Unavailable,
             "40" => Self::Conflict,
-            "22" => Self::Data,
+            // 54: a key too long for its index, JSON too deep.
+            "22" | "54" => Self::Data,
             "23" => Self::Constraint,
             "28" => Self::Denied,
             _ => Self::Other,
@@ -98,6 +97,7 @@ mod tests {
             ("22008", Class::Data),
             ("22P04", Class::Data),
             ("54000", Class::Data),
+            ("54001", Class::Data),
             ("42P01", Class::Undefined),
             ("28P01", Class::Denied),
             ("42501", Class::Denied),

@@ -15,19 +15,22 @@ const TRAILER: &[u8] = &[0xff, 0xff];
 /// Bytes of one message: the server reads while the next is prepared.
 const CHUNK: usize = 256 * 1024;
 
-/// Sends `rows` by `statement` (`COPY .. FROM STDIN (FORMAT binary)`), and returns how many the server took.
+/// Sends some ranges of `rows` by `statement` (`COPY .. FROM STDIN (FORMAT binary)`), and returns how many rows the
+/// server took.
 pub async fn send(
     transaction: &Transaction<'_>,
     statement: &Statement,
     rows: &Rows,
-    range: Range<usize>,
+    ranges: &[Range<usize>],
 ) -> Result<u64> {
     let sink: CopyInSink<Bytes> = transaction.copy_in(statement).await?;
     let mut sink = pin!(sink);
     sink.feed(Bytes::from_static(HEADER)).await?;
-    let mut rest = rows.slice(range);
-    while !rest.is_empty() {
-        sink.feed(rest.split_to(rest.len().min(CHUNK))).await?;
+    for range in ranges {
+        let mut rest = rows.slice(range.clone());
+        while !rest.is_empty() {
+            sink.feed(rest.split_to(rest.len().min(CHUNK))).await?;
+        }
     }
     sink.feed(Bytes::from_static(TRAILER)).await?;
     Ok(sink.finish().await?)

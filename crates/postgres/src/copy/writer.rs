@@ -119,7 +119,7 @@ impl Writer {
         self.buffer.put_slice(value);
     }
 
-    /// `timestamptz`, from microseconds since 1970.
+    /// `timestamptz` and `timestamp`, from microseconds since 1970.
     pub fn timestamptz(&mut self, micros: i64) -> Result<(), TooFar> {
         // The other end, 294277-01-01, is beyond what microseconds since 1970 can say.
         let value = micros.checked_sub(EPOCH_MICROS).filter(|value| *value >= MIN_TIMESTAMP).ok_or(TooFar)?;
@@ -134,6 +134,15 @@ impl Writer {
             return Err(TooFar);
         }
         self.i32(value as i32);
+        Ok(())
+    }
+
+    /// `time`, from microseconds since midnight; 24:00 is the last.
+    pub fn time(&mut self, micros: i64) -> Result<(), TooFar> {
+        if !(0..=86_400_000_000).contains(&micros) {
+            return Err(TooFar);
+        }
+        self.i64(micros);
         Ok(())
     }
 
@@ -179,6 +188,18 @@ impl Rows {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
+    }
+
+    /// The bytes of some values of a row, from its first on, with their lengths: equal where the values are.
+    pub fn leading(&self, row: usize, values: usize) -> &[u8] {
+        let bytes = &self.bytes[row.checked_sub(1).map_or(0, |before| self.ends[before])..self.ends[row]];
+        let mut end = 2; // behind the number of columns
+        for _ in 0..values {
+            let Some(length) = bytes.get(end..end + 4) else { break };
+            let length = i32::from_be_bytes([length[0], length[1], length[2], length[3]]);
+            end += 4 + length.max(0) as usize;
+        }
+        &bytes[2.min(bytes.len())..end.min(bytes.len())]
     }
 
     /// The bytes of some rows, shared.
