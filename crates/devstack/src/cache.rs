@@ -126,7 +126,7 @@ fn location(folder: &Folder) -> PathBuf {
     let user = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
     let cache = user.map_or_else(|| folder.path().join("cache"), |user| user.join("millrace"));
     match Unprivileged::needed() {
-        Some(user) if !user.reaches(&cache) => PathBuf::from("/var/cache/millrace"),
+        Some(_) if !Unprivileged::reaches(&cache) => PathBuf::from("/var/cache/millrace"),
         _ => cache,
     }
 }

@@ -13,8 +13,8 @@ impl Env {
     /// Addresses of Kafka and Postgres.
     pub(crate) fn stores(ports: Ports, password: &str) -> Self {
         let mut env = Self::default();
-        env.set("KAFKA_BOOTSTRAP_SERVERS", ports.kafka());
-        env.set("DATABASE_URL", format!("postgres://postgres:{password}@{}/postgres", ports.postgres()));
+        env.set("KAFKA_BOOTSTRAP_SERVERS", &ports.kafka());
+        env.set("DATABASE_URL", &format!("postgres://postgres:{password}@{}/postgres", ports.postgres()));
         env
     }
 
@@ -23,24 +23,24 @@ impl Env {
         for part in Part::SERVICES {
             let name = part.name().to_uppercase();
             if let Some(address) = ports.http(part) {
-                self.set(format!("MILLRACE_{name}_HTTP"), format!("http://{address}"));
+                self.set(&format!("MILLRACE_{name}_HTTP"), &format!("http://{address}"));
             }
             if let Some(address) = ports.grpc(part) {
                 // A gRPC target has no scheme; clients of all languages take it like this.
-                self.set(format!("MILLRACE_{name}_GRPC"), address);
+                self.set(&format!("MILLRACE_{name}_GRPC"), &address);
             }
             if let Some(address) = ports.admin(part) {
-                self.set(format!("MILLRACE_{name}_ADMIN"), format!("http://{address}"));
+                self.set(&format!("MILLRACE_{name}_ADMIN"), &format!("http://{address}"));
             }
         }
         self.set("MILLRACE_ADMIN_TOKEN", admin_token);
     }
 
-    pub(crate) fn set(&mut self, name: impl Into<String>, value: impl ToString) {
-        let (name, value) = (name.into(), value.to_string());
+    pub(crate) fn set(&mut self, name: &str, value: &(impl ToString + ?Sized)) {
+        let value = value.to_string();
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some(entry) => entry.1 = value,
-            None => self.0.push((name, value)),
+            None => self.0.push((name.to_owned(), value)),
         }
     }
 
@@ -50,7 +50,7 @@ impl Env {
 
     /// `.millrace/env`, for `set -a; . .millrace/env`.
     pub(crate) fn write(&self, folder: &Folder) -> Result<()> {
-        let text: String = self.0.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        let text = self.0.iter().fold(String::new(), |text, (name, value)| text + name + "=" + value + "\n");
         folder::write_private(&folder.env_file(), &text)
     }
 }

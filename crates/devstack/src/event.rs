@@ -26,6 +26,8 @@ pub enum Event {
     },
     /// A part that had crashed answers again, after so many starts.
     Recovered(Part, u32),
+    /// A step of whoever starts the stack.
+    Note(String),
     /// The stack goes down.
     Stopping,
 }
@@ -39,6 +41,7 @@ impl fmt::Display for Event {
             Self::Ready(part, took) => write!(f, "{part} is ready after {:.1} s", took.as_secs_f64()),
             Self::Crashed { part, reason } => write!(f, "{part} crashed and is started again: {reason}"),
             Self::Recovered(part, starts) => write!(f, "{part} is back after {starts} starts"),
+            Self::Note(text) => f.write_str(text),
             Self::Stopping => write!(f, "stopping"),
         }
     }
@@ -52,6 +55,11 @@ impl Reporter {
     /// Calls `f` for each event, from any task.
     pub fn new(f: impl Fn(Event) + Send + Sync + 'static) -> Self {
         Self(Arc::new(f))
+    }
+
+    /// Tells of a step that is not the stack's own.
+    pub fn say(&self, text: &str) {
+        self.report(Event::Note(text.to_owned()));
     }
 
     pub(crate) fn report(&self, event: Event) {
@@ -68,9 +76,12 @@ impl fmt::Debug for Reporter {
 impl Default for Reporter {
     /// Into the log.
     fn default() -> Self {
-        Self::new(|event| match event {
-            Event::Crashed { .. } => tracing::warn!("{event}"),
-            _ => tracing::info!("{event}"),
+        Self::new(|event| {
+            if matches!(event, Event::Crashed { .. }) {
+                tracing::warn!("{event}");
+            } else {
+                tracing::info!("{event}");
+            }
         })
     }
 }

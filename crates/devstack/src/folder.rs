@@ -90,19 +90,26 @@ impl Folder {
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
-    /// A secret that is made once, and found by every later start.
+    /// A secret that is made once, and found by every later start: 48 hexadecimal digits.
     pub(crate) fn secret(&self, name: &str) -> Result<String> {
-        let path = self.0.join("secrets").join(name);
-        match fs::read_to_string(&path) {
-            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
-            _ => {}
+        if let Some(secret) = self.remembered(name) {
+            return Ok(secret);
         }
         let mut bytes = [0_u8; 24];
         let random = Path::new("/dev/urandom");
         File::open(random).and_then(|mut file| file.read_exact(&mut bytes)).map_err(Error::io("read", random))?;
         let secret = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-        write_private(&path, &secret)?;
+        self.remember(name, &secret)?;
         Ok(secret)
+    }
+
+    pub(crate) fn remember(&self, name: &str, secret: &str) -> Result<()> {
+        write_private(&self.0.join("secrets").join(name), secret)
+    }
+
+    pub(crate) fn remembered(&self, name: &str) -> Option<String> {
+        let text = fs::read_to_string(self.0.join("secrets").join(name)).ok()?;
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 }
 

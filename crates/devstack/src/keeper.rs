@@ -6,7 +6,7 @@ const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// A part that ran so long was well: its next end is a new story.
-const WELL: Duration = Duration::from_secs(60);
+const WELL: Duration = Duration::from_mins(1);
 
 /// The history of one part's crashes.
 #[derive(Debug)]

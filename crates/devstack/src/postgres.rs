@@ -159,7 +159,7 @@ fn home(folder: &Folder, user: Option<&Unprivileged>) -> Result<PathBuf> {
     let name = Part::Postgres.name();
     let Some(user) = user else { return folder.part(name) };
     let link = folder.path().join(name);
-    let home = if user.reaches(folder.path()) {
+    let home = if Unprivileged::reaches(folder.path()) {
         folder.part(name)?
     } else {
         let home =
@@ -195,7 +195,7 @@ impl Unprivileged {
     }
 
     /// Whether every folder on the way lets this user pass. What does not exist yet is made open.
-    pub(crate) fn reaches(&self, path: &Path) -> bool {
+    pub(crate) fn reaches(path: &Path) -> bool {
         const OTHERS_PASS: u32 = 0o001;
         path.ancestors().filter_map(|folder| fs::metadata(folder).ok()).all(|folder| folder.mode() & OTHERS_PASS != 0)
     }
@@ -219,9 +219,11 @@ mod tests {
     fn a_folder_behind_a_closed_one_is_not_reached() {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
-        let nobody = Unprivileged { uid: Uid::from_raw(65_534), gid: Gid::from_raw(65_534) };
-        assert!(!nobody.reaches(&dir.path().join("inside/of/it")));
+        assert!(!Unprivileged::reaches(&dir.path().join("inside/of/it")));
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(nobody.reaches(&dir.path().join("inside/of/it")), nobody.reaches(&std::env::temp_dir()));
+        assert_eq!(
+            Unprivileged::reaches(&dir.path().join("inside/of/it")),
+            Unprivileged::reaches(&std::env::temp_dir())
+        );
     }
 }

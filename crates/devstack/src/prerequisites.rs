@@ -1,7 +1,6 @@
 //! Programs of the machine that the stack needs, each with the package that brings it.
 
 use std::env;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -28,7 +27,7 @@ pub(crate) async fn java() -> Result<PathBuf> {
 
 /// Refuses when a program is not on the path.
 pub(crate) fn program(name: &str, what: &str, package: &'static str) -> Result<()> {
-    let path = env::var_os("PATH").unwrap_or_else(OsString::new);
+    let path = env::var_os("PATH").unwrap_or_default();
     if env::split_paths(&path).any(|folder| folder.join(name).is_file()) {
         return Ok(());
     }

@@ -52,10 +52,7 @@ impl Running {
 pub fn find(dir: &Path) -> Result<Running> {
     let absent = || Error::NotRunning(dir.to_owned());
     let folder = Folder::existing(dir).map_err(|_| absent())?;
-    let (pid, ports) = match try_lock(&folder) {
-        Ok(Held::ByOther(Some(starter))) => starter,
-        _ => return Err(absent()),
-    };
+    let Held::ByOther(Some((pid, ports))) = try_lock(&folder)? else { return Err(absent()) };
     let env = env::read(&folder.env_file()).unwrap_or_default();
     Ok(Running { folder: folder.path().to_owned(), pid, ports, env })
 }

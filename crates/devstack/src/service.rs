@@ -22,8 +22,6 @@ pub(crate) struct Settings {
     pub(crate) models: PathBuf,
     /// Of the gateway's key service.
     pub(crate) admin_token: String,
-    /// For all services: receivers' addresses, log levels, or what a test wants.
-    pub(crate) extra: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -33,7 +31,7 @@ impl Settings {
         if path.is_file() { Ok(path.into()) } else { Err(Error::NoBinary(path)) }
     }
 
-    /// What starts the service, with the stores' addresses in `env`.
+    /// What starts the service. `env` has the stack's addresses, and what a user or a test adds or wants otherwise.
     pub(crate) fn serve(&self, part: Part, run: &Path, ports: Ports, env: &[(String, String)]) -> Result<Command> {
         let verb = match part {
             Part::Scorer | Part::Importer => "stream",
@@ -60,9 +58,6 @@ impl Settings {
     }
 
     fn with_env(&self, part: Part, ports: Ports, env: &[(String, String)], mut command: Command) -> Command {
-        command.envs(env.iter().map(|(name, value)| (name, value)));
-        // Not for a service: it is the client's half of the same contract.
-        command.env_remove("MILLRACE_API_KEY");
         let addresses = [("HTTP", ports.http(part)), ("GRPC", ports.grpc(part)), ("ADMIN", ports.admin(part))];
         for (name, address) in addresses {
             if let Some(address) = address {
@@ -75,7 +70,9 @@ impl Settings {
         if let Some(pipelines) = &self.pipelines {
             command.env("MILLRACE_PIPELINES", pipelines);
         }
-        command.envs(self.extra.iter().map(|(name, value)| (name, value)));
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        // The client's half of the contract is nothing for a service.
+        command.env_remove("MILLRACE_API_KEY");
         command
     }
 }

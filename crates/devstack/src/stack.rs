@@ -14,7 +14,7 @@ use crate::guard::{self, Guard};
 use crate::kafka::Kafka;
 use crate::postgres::Postgres;
 use crate::service::{self, Settings};
-use crate::{Part, Ports, Result, prerequisites, running};
+use crate::{Error, Part, Ports, Result, prerequisites, running};
 
 mod child;
 mod parts;
@@ -32,7 +32,7 @@ pub struct Builder {
     binaries: Option<PathBuf>,
     pipelines: Option<PathBuf>,
     models: Option<PathBuf>,
-    extra: Vec<(String, String)>,
+    service_env: Env,
     reporter: Reporter,
 }
 
@@ -68,8 +68,8 @@ impl Builder {
     }
 
     /// A variable for all services.
-    pub fn service_env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.extra.push((name.into(), value.into()));
+    pub fn service_env(mut self, name: &str, value: &str) -> Self {
+        self.service_env.set(name, value);
         self
     }
 
@@ -103,11 +103,11 @@ impl Builder {
             pipelines: self.pipelines,
             models: self.models.unwrap_or_else(|| folder.path().join("models")),
             admin_token: folder.secret("admin-token")?,
-            extra: self.extra,
         };
         let env = Env::stores(self.ports, &password);
         let (run, ports, reporter) = (guard.run().to_owned(), self.ports, self.reporter);
-        let parts = Prepared { folder, run, ports, settings, kafka, postgres, env, reporter };
+        let service_env = self.service_env;
+        let parts = Prepared { folder, run, ports, settings, kafka, postgres, env, service_env, reporter };
         let stack = Stack { parts: Arc::new(parts.into()), guard, _lock: lock };
         tokio::try_join!(stack.parts.start(Part::Kafka), stack.parts.start(Part::Postgres))?;
         if self.services {
@@ -136,7 +136,7 @@ impl Stack {
             binaries: None,
             pipelines: None,
             models: None,
-            extra: Vec::new(),
+            service_env: Env::default(),
             reporter: Reporter::default(),
         }
     }
@@ -209,6 +209,26 @@ impl Stack {
         &self.parts.settings.admin_token
     }
 
+    /// A secret that is made once, and found by every later start in this folder: 48 hexadecimal digits.
+    pub fn secret(&self, name: &str) -> Result<String> {
+        self.parts.folder.secret(name)
+    }
+
+    /// Keeps a secret that somebody else made, readable by the owner only.
+    pub fn remember(&self, name: &str, secret: &str) -> Result<()> {
+        self.parts.folder.remember(name, secret)
+    }
+
+    /// A secret of an earlier start.
+    pub fn remembered(&self, name: &str) -> Option<String> {
+        self.parts.folder.remembered(name)
+    }
+
+    /// Adds a variable to what services are started with from here on.
+    pub fn set_service_env(&self, name: &str, value: &str) {
+        self.parts.set_service_env(name, value);
+    }
+
     /// Where the scorer looks for its models.
     pub fn models(&self) -> &Path {
         &self.parts.settings.models
@@ -234,6 +254,14 @@ impl Stack {
         prepare: impl FnOnce(&mut Command),
     ) -> Result<Child> {
         Child::spawn(&self.parts, name, command, prepare)
+    }
+
+    /// Runs a program like [`spawn`](Self::spawn) to its end, with both outputs in its own log file.
+    pub async fn run(&self, name: &str, command: &[std::ffi::OsString]) -> Result<std::process::ExitStatus> {
+        let log = self.parts.folder.rotate_log(name)?;
+        let copy = log.try_clone().map_err(Error::io("open log of", Path::new(name)))?;
+        let child = self.spawn(name, command, |command| _ = command.stdout(copy).stderr(log))?;
+        Ok(child.wait().await)
     }
 
     /// Stops the services, then Kafka and Postgres, and waits for all of them.

@@ -26,7 +26,7 @@ use crate::{Error, Part, Ports, Result};
 const GRACE: Duration = Duration::from_secs(35);
 
 /// How long a part may take to be ready. After a crash, Kafka and Postgres read their logs first.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -40,6 +40,8 @@ pub(crate) struct Parts {
     kafka: Kafka,
     postgres: Postgres,
     env: std::sync::Mutex<Env>,
+    /// What the services are told beside that.
+    service_env: std::sync::Mutex<Env>,
     slots: HashMap<Part, Mutex<Slot>>,
     reporter: Reporter,
     closed: AtomicBool,
@@ -75,15 +77,16 @@ pub(super) struct Prepared {
     pub(super) kafka: Kafka,
     pub(super) postgres: Postgres,
     pub(super) env: Env,
+    pub(super) service_env: Env,
     pub(super) reporter: Reporter,
 }
 
 impl From<Prepared> for Parts {
     fn from(prepared: Prepared) -> Self {
-        let Prepared { folder, run, ports, settings, kafka, postgres, env, reporter } = prepared;
+        let Prepared { folder, run, ports, settings, kafka, postgres, env, service_env, reporter } = prepared;
         let slots = Part::ALL.into_iter().map(|part| (part, Mutex::default())).collect();
-        let (env, closed) = (env.into(), AtomicBool::new(false));
-        Self { folder, run, ports, settings, kafka, postgres, env, slots, reporter, closed }
+        let (env, service_env, closed) = (env.into(), service_env.into(), AtomicBool::new(false));
+        Self { folder, run, ports, settings, kafka, postgres, env, service_env, slots, reporter, closed }
     }
 }
 
@@ -149,8 +152,19 @@ impl Parts {
         f(&mut self.env.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    pub(super) fn set_service_env(&self, name: &str, value: &str) {
+        self.service_env.lock().unwrap_or_else(PoisonError::into_inner).set(name, value);
+    }
+
+    /// The stack's addresses, then what is added to them or changed in them.
+    fn env_of_services(&self) -> Vec<(String, String)> {
+        let mut env = self.env(|env| env.to_vec());
+        env.extend(self.service_env.lock().unwrap_or_else(PoisonError::into_inner).to_vec());
+        env
+    }
+
     async fn migrate(&self, part: Part) -> Result<()> {
-        let env = self.env(|env| env.to_vec());
+        let env = self.env_of_services();
         let Some(command) = self.settings.migrate(part, &self.run, self.ports, &env)? else { return Ok(()) };
         let name = service::migration(part);
         let process = self.spawn(command, &name)?;
@@ -166,7 +180,7 @@ impl Parts {
                 self.postgres.command(&self.run)
             }
             _ => {
-                let env = self.env(|env| env.to_vec());
+                let env = self.env_of_services();
                 let mut command = self.settings.serve(part, &self.run, self.ports, &env)?;
                 command.current_dir(self.folder.part(part.name())?);
                 command

@@ -2,6 +2,8 @@
 //!
 //! The programs come from the user's cache, where the first run has put them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
 use std::ffi::OsString;
 use std::fs;
 use std::net::TcpListener;
@@ -136,7 +138,7 @@ async fn a_starter_that_is_killed_leaves_no_process_and_the_next_one_starts() {
     let base = ports::free_base().unwrap().base();
     let mut starter = starter(dir.path(), base);
     let grandchild = dir.path().join("grandchild.pid");
-    eventually("the starter has started all", Duration::from_secs(60), || grandchild.exists()).await;
+    eventually("the starter has started all", Duration::from_mins(1), || grandchild.exists()).await;
     assert!(processes_of(dir.path()).len() >= 4, "{:?}", processes_of(dir.path()));
     starter.kill().unwrap();
     starter.wait().unwrap();
@@ -153,7 +155,7 @@ async fn when_the_guard_is_killed_too_down_finds_what_is_left() {
     let base = ports::free_base().unwrap().base();
     let mut starter = starter(dir.path(), base);
     let grandchild = dir.path().join("grandchild.pid");
-    eventually("the starter has started all", Duration::from_secs(60), || grandchild.exists()).await;
+    eventually("the starter has started all", Duration::from_mins(1), || grandchild.exists()).await;
     let guards = processes_of(dir.path()).into_iter().filter(|line| line.contains(" guard "));
     for guard in guards.collect::<Vec<_>>() {
         kill(guard.split(' ').next().unwrap().parse().unwrap(), "KILL");
