@@ -16,12 +16,21 @@ fn fields_follow_our_columns_and_get_their_types() {
     .unwrap();
     let ours = SYSTEM_COLUMNS.len();
     assert!(table.columns[..ours].iter().zip(SYSTEM_COLUMNS).all(|(column, name)| column.name == name));
-    let fields: Vec<_> = table.columns[ours..].iter().map(|column| format!("{} {}", column.name, column.sql_type)).collect();
+    let fields: Vec<_> =
+        table.columns[ours..].iter().map(|column| format!("{} {}", column.name, column.sql_type)).collect();
     assert_eq!(
         fields,
         [
-            "a bigint", "b double precision", "c timestamptz", "d numeric", "e text", "f jsonb", "g jsonb", "h uuid",
-            "event_source text", "i bytea",
+            "a bigint",
+            "b double precision",
+            "c timestamptz",
+            "d numeric",
+            "e text",
+            "f jsonb",
+            "g jsonb",
+            "h uuid",
+            "event_source text",
+            "i bytea",
         ]
     );
     assert_eq!(table.columns[ours + 8].path.as_ref().unwrap().to_string(), "$.source");
@@ -31,7 +40,10 @@ fn fields_follow_our_columns_and_get_their_types() {
 fn statements_quote_their_names() {
     let table = table(r#"{"name":"order","type":"int"}"#).unwrap();
     let sql = table.create_sql("pipe\"line");
-    assert!(sql.starts_with("CREATE TABLE IF NOT EXISTS \"pipe\"\"line\".\"mail\" (\n  \"event_id\" text PRIMARY KEY,\n"), "{sql}");
+    assert!(
+        sql.starts_with("CREATE TABLE IF NOT EXISTS \"pipe\"\"line\".\"mail\" (\n  \"event_id\" text PRIMARY KEY,\n"),
+        "{sql}"
+    );
     assert!(sql.ends_with("  \"reasons\" jsonb NOT NULL,\n  \"order\" bigint\n)"), "{sql}");
     let last = table.columns.last().unwrap();
     let sql = "ALTER TABLE \"pipeline\".\"mail\" ADD COLUMN IF NOT EXISTS \"order\" bigint";
@@ -45,5 +57,8 @@ fn what_gives_no_table_says_why() {
     let clash = table(r#"{"name":"source","type":"int"},{"name":"event_source","type":"int"}"#);
     assert_eq!(clash, Err(Error::Clash("event_source".into())));
     let text = Schema::parse(r#""string""#).unwrap();
-    assert_eq!(Table::of("t", &text).unwrap_err().to_string(), "the event's schema is of type string: a table needs a record");
+    assert_eq!(
+        Table::of("t", &text).unwrap_err().to_string(),
+        "the event's schema is of type string: a table needs a record"
+    );
 }

@@ -48,7 +48,10 @@ fn files_are_those_of_other_libraries() {
     let data = vec![text(3), text(0)];
     let written = file(&strings(), Codec::Deflate, &data);
     let theirs: Vec<_> = apache_avro::Reader::new(written.as_slice()).unwrap().map(Result::unwrap).collect();
-    assert_eq!(theirs, [apache_avro::types::Value::String("xxx".into()), apache_avro::types::Value::String(String::new())]);
+    assert_eq!(
+        theirs,
+        [apache_avro::types::Value::String("xxx".into()), apache_avro::types::Value::String(String::new())]
+    );
 
     let schema = apache_avro::Schema::parse_str(r#""string""#).unwrap();
     let mut writer = apache_avro::Writer::new(&schema, Vec::new()).unwrap();

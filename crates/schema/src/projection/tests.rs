@@ -57,7 +57,19 @@ fn chosen_fields_are_read_and_others_skipped() {
         "l": [{"v": 7}, {"v": 8}], "m": {"k": "v"}, "z": -9});
     let all = ["a", "s", "o", "p", "x", "n", "y", "b", "e", "f", "l", "m", "z"];
     let expected = [
-        "1", "\"text\"", "null", "\"p\"", "0.5", "null", "2.5", "true", "\"Q\"", "[1, 2]", r#"2 [{"v":7},{"v":8}]"#, r#"1 {"k":"v"}"#, "-9",
+        "1",
+        "\"text\"",
+        "null",
+        "\"p\"",
+        "0.5",
+        "null",
+        "2.5",
+        "true",
+        "\"Q\"",
+        "[1, 2]",
+        r#"2 [{"v":7},{"v":8}]"#,
+        r#"1 {"k":"v"}"#,
+        "-9",
     ];
     assert_eq!(read(&writer, &writer, &all, &value), expected);
     for (i, name) in all.iter().enumerate() {
@@ -109,7 +121,21 @@ fn the_reader_names_promotes_and_gives_defaults() {
     let value = json!({"a": 1, "b": 2, "c": 0.5, "d": "YWI=", "old": "o", "here": 4, "gone": "g", "e": "Q", "u": 6});
     let wanted = ["u", "a", "b", "c", "d", "new", "there", "e", "need", "opt", "n", "l", "by", "s.x", "s.y", "s"];
     let expected = [
-        "6.0", "1.0", "2.0", "0.5", "\"ab\"", "\"o\"", "4", "\"P\"", "missing", "null", "5", "2 [1,2]", "[255]", "3", "0.5",
+        "6.0",
+        "1.0",
+        "2.0",
+        "0.5",
+        "\"ab\"",
+        "\"o\"",
+        "4",
+        "\"P\"",
+        "missing",
+        "null",
+        "5",
+        "2 [1,2]",
+        "[255]",
+        "3",
+        "0.5",
         r#"2 {"x":3,"y":0.5}"#,
     ];
     assert_eq!(read(&writer, &reader, &wanted, &value), expected);
@@ -119,7 +145,9 @@ fn the_reader_names_promotes_and_gives_defaults() {
 
 #[test]
 fn unions_are_read_by_their_branches() {
-    let writer = record(r#"{"name":"u","type":["int","null","string",{"type":"map","values":"int"}]},{"name":"z","type":"int"}"#);
+    let writer = record(
+        r#"{"name":"u","type":["int","null","string",{"type":"map","values":"int"}]},{"name":"z","type":"int"}"#,
+    );
     let reader = record(r#"{"name":"u","type":["string","null","double"]},{"name":"z","type":"long"}"#);
     let get = |u: Value| read(&writer, &reader, &["u", "z"], &json!({"u": u, "z": 1}));
     assert_eq!(get(json!(3)), ["3.0", "1"]);
@@ -134,15 +162,21 @@ fn unions_are_read_by_their_branches() {
 
 #[test]
 fn nulls_and_symbols_that_the_reader_does_not_know_are_given_as_they_are() {
-    let writer = record(r#"{"name":"a","type":["null","int"]},{"name":"e","type":{"type":"enum","name":"E","symbols":["P","Q"]}}"#);
+    let writer = record(
+        r#"{"name":"a","type":["null","int"]},{"name":"e","type":{"type":"enum","name":"E","symbols":["P","Q"]}}"#,
+    );
     let reader = record(r#"{"name":"a","type":"int"},{"name":"e","type":{"type":"enum","name":"E","symbols":["P"]}}"#);
     assert_eq!(read(&writer, &reader, &["a", "e"], &json!({"a": null, "e": "Q"})), ["null", "\"Q\""]);
 }
 
 #[test]
 fn paths_that_cannot_be_read_are_refused() {
-    let writer = record(r#"{"name":"a","type":"string"},{"name":"o","type":["null","string"]},{"name":"l","type":{"type":"array","items":"string"}}"#);
-    let reader = record(r#"{"name":"a","type":"int"},{"name":"o","type":["null","int"]},{"name":"l","type":{"type":"array","items":"int"}},{"name":"ok","type":"int"}"#);
+    let writer = record(
+        r#"{"name":"a","type":"string"},{"name":"o","type":["null","string"]},{"name":"l","type":{"type":"array","items":"string"}}"#,
+    );
+    let reader = record(
+        r#"{"name":"a","type":"int"},{"name":"o","type":["null","int"]},{"name":"l","type":{"type":"array","items":"int"}},{"name":"ok","type":"int"}"#,
+    );
     let error = |path: &str| Projection::compile(&writer, &reader, &paths(&[path])).err().unwrap().to_string();
     assert_eq!(error("a"), "$.a: string cannot be read as int");
     assert_eq!(error("o"), "$.o: string cannot be read as int");
