@@ -129,7 +129,8 @@ impl Checker<'_> {
             _ if TYPES.contains(&name) => Ty::Type.into(),
             _ => {
                 let is_field = self.schema.root_node().record().is_some_and(|record| record.field(name).is_some());
-                let hint = if is_field { format!("write `event.{name}`") } else { "known are `event`, `score`".to_owned() };
+                let hint =
+                    if is_field { format!("write `event.{name}`") } else { "known are `event`, `score`".to_owned() };
                 self.find(expr.id, format!("unknown variable `{name}`: {hint}")).into()
             }
         }
@@ -191,15 +192,16 @@ impl Checker<'_> {
 
     /// What `all`, `exists`, `map` and the like become when they are parsed.
     fn comprehension(&mut self, it: &mut ComprehensionExpr) -> Ty {
+        let start = self.start(&it.iter_range);
         let item = match self.value(&mut it.iter_range) {
             Ty::List(item) => *item,
             Ty::Map(key, _) => *key,
             Ty::Dyn => Ty::Dyn,
-            ty => self.find(it.iter_range.id, format!("expected a list or a map, got {ty}")),
+            ty => self.find_at(start, format!("expected a list or a map, got {ty}")),
         };
         if ["event", "score"].contains(&it.iter_var.as_str()) {
             let message = format!("`{}` is taken: name the items otherwise", it.iter_var);
-            self.find(it.iter_range.id, message);
+            self.find_at(start, message);
         }
         let initial = self.value(&mut it.accu_init);
         let depth = self.scopes.len();
@@ -215,20 +217,36 @@ impl Checker<'_> {
 
     /// Notes a finding at a node. The type is then anything: one mistake is told once.
     fn find(&mut self, id: u64, message: String) -> Ty {
-        let offset = self.source.offset_for(id).map_or(0, |(start, _)| start as usize);
-        self.findings.push((offset, message));
-        Ty::Dyn
+        self.find_at(self.byte(id), message)
     }
 
     /// As [`Checker::find`], at the name behind a select's dot.
     fn find_behind(&mut self, id: u64, message: String) -> Ty {
-        self.find(id, message);
-        if let Some((offset, _)) = self.findings.last_mut()
-            && self.source.source.chars().nth(*offset) == Some('.')
-        {
-            *offset += 1;
-        }
+        let dot = self.byte(id);
+        let behind = dot + usize::from(self.source.source.get(dot..).is_some_and(|rest| rest.starts_with('.')));
+        self.find_at(behind, message)
+    }
+
+    fn find_at(&mut self, byte: usize, message: String) -> Ty {
+        let characters = self.source.source.get(..byte).map_or(0, |before| before.chars().count());
+        self.findings.push((characters, message));
         Ty::Dyn
+    }
+
+    /// Where a node is: of an operator its sign, of a select its dot.
+    fn byte(&self, id: u64) -> usize {
+        self.source.offset_for(id).map_or(0, |(start, _)| start as usize)
+    }
+
+    /// Where an expression begins. To be asked before it is walked, which puts symbols in the place of its parts.
+    fn start(&self, expr: &IdedExpr) -> usize {
+        let first = match &expr.expr {
+            Expr::Select(select) => Some(&*select.operand),
+            Expr::Call(call) => call.target.as_deref().or(call.args.first()),
+            Expr::Comprehension(it) => Some(&it.iter_range),
+            _ => None,
+        };
+        self.byte(expr.id).min(first.map_or(usize::MAX, |first| self.start(first)))
     }
 }
 

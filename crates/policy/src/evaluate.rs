@@ -20,8 +20,9 @@ use crate::{
 /// CEL's standard library, and `matches` with a pattern that is compiled already.
 pub(crate) fn env() -> Arc<Env> {
     let mut env = Env::stdlib();
-    let added = add_overload!(env, fn matches: (CelString, Pattern) -> CelBool, id = "matches_pattern")
-        .and_then(|()| add_member_overload!(env, fn matches: (CelString, Pattern) -> CelBool, id = "matches_pattern_on"));
+    let added = add_overload!(env, fn matches: (CelString, Pattern) -> CelBool, id = "matches_pattern").and_then(
+        |()| add_member_overload!(env, fn matches: (CelString, Pattern) -> CelBool, id = "matches_pattern_on"),
+    );
     added.expect("the standard library has no overloads of these types");
     Arc::new(env)
 }

@@ -117,19 +117,22 @@ impl Policy {
     /// was made for; `score` is the calibrated probability.
     pub fn judge(&self, plan: &Plan, event: &[u8], score: f64) -> Result<Judgement<'_>, Corrupt> {
         let mut slots = Vec::with_capacity(self.symbols.fields.len());
-        plan.0.read(event, &mut slots)?;
-        let bindings =
-            Bindings { slots: &slots, score: CelDouble::from(score), constants: &self.symbols.constants };
+        let end = plan.0.read(event, &mut slots)?;
+        if end < event.len() {
+            return Err(Corrupt { offset: end, what: "bytes behind the event" });
+        }
+        let bindings = Bindings { slots: &slots, score: CelDouble::from(score), constants: &self.symbols.constants };
         let mut context = Context::with_env(Arc::clone(&self.env));
         context.set_variable_resolver(&bindings);
         let mut errored = Vec::new();
         let holds = |(i, compiled): (usize, &Compiled)| {
             let holds = compiled.condition.holds(&context);
-            holds.unwrap_or_else(|_| {
-                errored.push(i);
-                false
-            })
-            .then_some(i)
+            holds
+                .unwrap_or_else(|_| {
+                    errored.push(i);
+                    false
+                })
+                .then_some(i)
         };
         let rule = self.rules.iter().enumerate().find_map(holds);
         let rule = rule.expect("the last condition is `true`: compile saw to it");

@@ -60,10 +60,12 @@ impl Ty {
     /// Whether a value of this type may equal one of the other.
     pub(crate) fn meets(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Dyn | Self::Null, _) | (_, Self::Dyn | Self::Null) => true,
+            (Self::Dyn | Self::Null, _)
+            | (_, Self::Dyn | Self::Null)
+            | (Self::Record(_), Self::Map(..))
+            | (Self::Map(..), Self::Record(_)) => true,
             (Self::List(a), Self::List(b)) => a.meets(b),
             (Self::Map(ka, va), Self::Map(kb, vb)) => ka.meets(kb) && va.meets(vb),
-            (Self::Record(_), Self::Map(..)) | (Self::Map(..), Self::Record(_)) => true,
             (a, b) => a == b || (a.is_number() && b.is_number()) || (a.is_text() && b.is_text()),
         }
     }

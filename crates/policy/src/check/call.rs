@@ -19,7 +19,7 @@ use crate::{
 impl Checker<'_> {
     pub(super) fn call(&mut self, expr: &mut IdedExpr) -> Typed {
         let id = expr.id;
-        if self.is_field_by_name(expr) {
+        if becomes_select(expr) {
             return self.select(expr);
         }
         let Expr::Call(call) = &mut expr.expr else { unreachable!("called for a call") };
@@ -42,7 +42,7 @@ impl Checker<'_> {
             },
             (operators::INDEX, [container, index]) => self.index(id, container, index),
             (operators::IN, [item, container]) => self.contained(id, item, container),
-            (operator, [left, right]) if operator.starts_with('_') => self.binary(id, &operator.to_owned(), left, right),
+            (operator, [left, right]) if operator.starts_with('_') => self.binary(id, operator, left, right),
             (name, args) => {
                 let name = name.to_owned();
                 self.function(id, &name, target.as_deref_mut(), args)
@@ -51,32 +51,11 @@ impl Checker<'_> {
         .into()
     }
 
-    /// `event['f']` is `event.f`: the call becomes the select.
-    fn is_field_by_name(&mut self, expr: &mut IdedExpr) -> bool {
-        let Expr::Call(call) = &mut expr.expr else { return false };
-        let [container, IdedExpr { expr: Expr::Literal(LiteralValue::String(field)), .. }] = call.args.as_mut_slice() else {
-            return false;
-        };
-        let starts_at_event = |mut it: &Expr| loop {
-            match it {
-                Expr::Ident(name) => return name == "event",
-                Expr::Select(select) => it = &select.operand.expr,
-                Expr::Call(call) if call.func_name == operators::INDEX => it = &call.args[0].expr,
-                _ => return false,
-            }
-        };
-        if call.func_name != operators::INDEX || !starts_at_event(&container.expr) {
-            return false;
-        }
-        let (operand, field) = (Box::new(std::mem::take(container)), field.inner().to_owned());
-        expr.expr = Expr::Select(SelectExpr { operand, field, test: false });
-        true
-    }
-
     fn expect_bool(&mut self, operator: &str, operand: &mut IdedExpr) -> Ty {
+        let start = self.start(operand);
         match self.value(operand) {
             Ty::Bool | Ty::Dyn => {}
-            ty => _ = self.find(operand.id, format!("{operator} takes bool, got {ty}")),
+            ty => _ = self.find_at(start, format!("{operator} takes bool, got {ty}")),
         }
         Ty::Bool
     }
@@ -204,6 +183,29 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+/// `event['f']` is `event.f`: the call becomes the select.
+fn becomes_select(expr: &mut IdedExpr) -> bool {
+    let Expr::Call(call) = &mut expr.expr else { return false };
+    let [container, IdedExpr { expr: Expr::Literal(LiteralValue::String(field)), .. }] = call.args.as_mut_slice()
+    else {
+        return false;
+    };
+    let starts_at_event = |mut it: &Expr| loop {
+        match it {
+            Expr::Ident(name) => return name == "event",
+            Expr::Select(select) => it = &select.operand.expr,
+            Expr::Call(call) if call.func_name == operators::INDEX => it = &call.args[0].expr,
+            _ => return false,
+        }
+    };
+    if call.func_name != operators::INDEX || !starts_at_event(&container.expr) {
+        return false;
+    }
+    let (operand, field) = (Box::new(std::mem::take(container)), field.inner().to_owned());
+    expr.expr = Expr::Select(SelectExpr { operand, field, test: false });
+    true
 }
 
 fn arithmetic(operator: &str, a: &Ty, b: &Ty) -> Option<Ty> {
