@@ -102,7 +102,10 @@ impl Train {
         let Self { pipeline, features, out, labels, split, trees, baseline_keys, inputs } = self;
         let document = Pipeline::load(&pipeline)?;
         let Some(Scoring { model, never, .. }) = document.spec.scoring.clone() else {
-            return Err(ConfigError::new(format!("{}: no `scoring`, so there is no model to train", pipeline.display())))?;
+            return Err(ConfigError::new(format!(
+                "{}: no `scoring`, so there is no model to train",
+                pipeline.display()
+            )))?;
         };
         let schema = event_schema(&pipeline, &document)?;
         let (features, source) = Document::load(&features)?;
@@ -171,7 +174,12 @@ fn report(bundle: &Bundle, out: &std::path::Path) {
     println!("{} {} in {}", bundle.name(), bundle.version(), out.display());
     println!(
         "learned from {} records ({} labelled, {} positive) of {} to {}: {} trees, {} keys",
-        training.records, training.labelled, training.positives, training.from, training.to, training.trees,
+        training.records,
+        training.labelled,
+        training.positives,
+        training.from,
+        training.to,
+        training.trees,
         training.baseline_keys,
     );
     println!(
@@ -181,7 +189,9 @@ fn report(bundle: &Bundle, out: &std::path::Path) {
     for point in &metrics.recall {
         println!(
             "  {:>5.1} % of negatives over {:.3}: {:.1} % of positives found",
-            100.0 * point.at_fpr, point.threshold, 100.0 * point.recall,
+            100.0 * point.at_fpr,
+            point.threshold,
+            100.0 * point.recall,
         );
     }
 }

@@ -1,0 +1,30 @@
+//! The command line.
+
+use crate::{stream::Stream, train::Train};
+
+/// Scores events as they arrive, and trains the models that do it.
+#[derive(clap::Parser)]
+#[command(name = "millrace-scorer", version, about)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Scores events from Kafka to Kafka, exactly once.
+    Stream(Box<Stream>),
+    /// Makes a model bundle from labelled Avro files.
+    Train(Box<Train>),
+}
+
+impl Args {
+    /// Does what the command line says.
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Stream(stream) => stream.run().await,
+            // Hours of computing: not on a thread that others wait for.
+            Command::Train(train) => tokio::task::spawn_blocking(move || train.run()).await?,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! From events to scores, batch by batch.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use millrace_core::{Pipeline, header};
+use millrace_kafka::lane::{Input, Outputs, Processor, Unavailable};
+use millrace_runtime::ConfigError;
+use millrace_schema::{
+    FieldPath, framing,
+    scored::{Head, Reason, encode_head},
+};
+use millrace_scoring::Scratch;
+
+use crate::{
+    error::{Error, Result},
+    event::{Identity, identify},
+    lookup::Lookup,
+    metrics::Metrics,
+    models::Model,
+    plans::{Planned, Plans},
+};
+
+/// The stage of the scorer's dead letters.
+pub const STAGE: &str = "scorer";
+/// What scores say about how they came about.
+const SOURCE: &str = "stream";
+
+/// Scores the events of one lane.
+pub struct Scorer {
+    pipeline: String,
+    scores: String,
+    reasons: usize,
+    model: Arc<Model>,
+    lookup: Box<dyn Lookup>,
+    plans: Plans,
+    metrics: Metrics,
+    scratch: Scratch,
+    value: Vec<u8>,
+}
+
+impl Scorer {
+    /// A scorer for a pipeline that has a model.
+    pub fn new(
+        pipeline: &Pipeline,
+        model: Arc<Model>,
+        lookup: Box<dyn Lookup>,
+        metrics: Metrics,
+    ) -> std::result::Result<Self, ConfigError> {
+        let events = &pipeline.spec.events;
+        let id = events.id.as_deref().map(FieldPath::parse).transpose();
+        let id = id.map_err(|error| ConfigError::new(format!("pipeline {}: events.id: {error}", pipeline.name())))?;
+        let plans = Plans::new(model.current(), events.framing, id);
+        Ok(Self {
+            pipeline: pipeline.name().to_owned(),
+            scores: pipeline.scores_topic(),
+            reasons: pipeline.spec.scoring.as_ref().map_or(0, |scoring| scoring.reasons),
+            model,
+            lookup,
+            plans,
+            metrics,
+            scratch: Scratch::default(),
+            value: Vec::new(),
+        })
+    }
+
+    /// Scores one event; the outer error is for now, the inner one for good.
+    fn score(
+        &mut self,
+        input: &Input<'_>,
+        now: i64,
+        out: &mut Outputs,
+    ) -> std::result::Result<Result<()>, Unavailable> {
+        let Some(value) = input.value else { return Ok(Err(Error::NoValue)) };
+        let (schema, datum) = match framing::split(value, input.headers.get(header::VALUE_SCHEMA_ID)) {
+            Ok(split) => split,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let planned = match self.plans.get(schema, &*self.lookup)? {
+            Ok(planned) => planned,
+            Err(error) => return Ok(Err(error)),
+        };
+        let score = match planned.plan.score(datum, &mut self.scratch, self.reasons) {
+            Ok(score) if score.consumed == datum.len() => score,
+            Ok(score) => return Ok(Err(Error::Trailing(datum.len() - score.consumed))),
+            Err(error) => return Ok(Err(Error::Corrupt(error))),
+        };
+        let identity = identify(input, datum, planned.id.as_ref(), &*self.lookup, now)?;
+        self.metrics.age(now - identity.received_at);
+        let bundle = planned.plan.bundle();
+        let reasons = planned.plan.reasons(&self.scratch).map(|reason| Reason {
+            feature: reason.feature,
+            value: reason.value,
+            contribution: reason.contribution,
+        });
+        let head = Head {
+            event_id: &identity.event_id,
+            correlation_id: &identity.correlation_id,
+            pipeline: &self.pipeline,
+            received_at: identity.received_at,
+            scored_at: now,
+            source: SOURCE,
+            model: bundle.name(),
+            model_version: bundle.version(),
+            score: score.probability,
+            margin: score.margin,
+            reasons: reasons.collect(),
+        };
+        self.value.clear();
+        self.value.extend_from_slice(&planned.prefix);
+        encode_head(&head, &mut self.value);
+        self.value.extend_from_slice(datum);
+        send(input, &self.scores, &self.value, planned, &identity, out);
+        Ok(Ok(()))
+    }
+}
+
+impl Processor for Scorer {
+    fn process(&mut self, batch: &[Input<'_>], out: &mut Outputs) -> std::result::Result<(), Unavailable> {
+        let began = Instant::now();
+        let now = now();
+        let mut scored = 0;
+        for input in batch {
+            match self.score(input, now, out)? {
+                Ok(()) => scored += 1,
+                Err(error) => {
+                    tracing::warn!(
+                        topic = input.topic,
+                        partition = input.partition,
+                        offset = input.offset,
+                        event_id = input.headers.text(header::EVENT_ID),
+                        correlation_id = input.headers.text(header::CORRELATION_ID),
+                        error = error.tag(),
+                        reason = %error,
+                        "event dead-lettered"
+                    );
+                    out.dead(input, STAGE, error.code(), &error.to_string());
+                }
+            }
+        }
+        self.metrics.batch(scored, began.elapsed());
+        Ok(())
+    }
+
+    fn between_batches(&mut self) {
+        let current = self.model.current();
+        if !Arc::ptr_eq(&current, self.plans.bundle()) {
+            tracing::info!(
+                pipeline = self.pipeline,
+                model = current.name(),
+                version = current.version(),
+                "lane scores with another model"
+            );
+            self.plans.replace(current);
+        }
+    }
+}
+
+fn send(input: &Input<'_>, topic: &str, value: &[u8], planned: &Planned, identity: &Identity<'_>, out: &mut Outputs) {
+    if identity.missing.is_empty() && planned.header.is_none() {
+        return out.send(input, topic, value, &[]);
+    }
+    let mut headers: Vec<(&str, &[u8])> =
+        identity.missing.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+    if let Some(header) = &planned.header {
+        headers.push((header::VALUE_SCHEMA_ID, header));
+    }
+    out.send(input, topic, value, &headers);
+}
+
+/// Milliseconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
