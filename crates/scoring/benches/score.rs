@@ -68,7 +68,7 @@ fn main() {
 }
 
 /// The best of several rounds: what else runs on the machine only adds.
-fn report<T>(what: &str, data: &[T], mut work: impl FnMut(&T)) {
+fn report<'a, T>(what: &str, data: &'a [T], mut work: impl FnMut(&'a T)) {
     let best = (0..ROUNDS)
         .map(|_| {
             let start = Instant::now();

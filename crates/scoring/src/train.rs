@@ -53,7 +53,7 @@ impl Default for Settings {
         Self {
             name: "model".to_owned(),
             valid_fraction: 0.2,
-            warm_up: 0.05,
+            warm_up: 0.0,
             refit: true,
             baseline_keys: 200_000,
             trees: gbdt::Settings::default(),

@@ -38,9 +38,9 @@ impl Default for Settings {
             min_child_weight: 1.0,
             min_child_rows: 5,
             row_share: 0.8,
-            feature_share: 0.6,
+            feature_share: 0.3,
             bins: 255,
-            patience: 25,
+            patience: 50,
             seed: 1,
         }
     }
