@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Promises: any number of replicas, none of them the leader; one id per content, versions without holes, duplicates refused by the
-//! database itself (`tests/replicas.rs`). What compatibility refuses is refused on every replica (`tests/enforcement.rs`). A watcher
-//! that comes back with its last revision misses nothing (`tests/watch.rs`). Stock clients work (`tests/stock_client.rs`).
+//! database itself (`tests/contract/replicas.rs`). What compatibility refuses is refused on every replica (`tests/contract/enforcement.rs`). A watcher
+//! that comes back with its last revision misses nothing (`tests/contract/watch.rs`). Stock clients work (`tests/contract/stock_client.rs`).
 
 mod args;
 mod error;

@@ -14,8 +14,11 @@ use crate::{Error, store::parse_level, subject::Subject};
 
 /// What can be set. Fields that we do not have are refused unless they are empty: nobody should believe them in force.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Config {
     compatibility: Option<String>,
+    /// As a GET names it: clients send back what they got.
+    compatibility_level: Option<String>,
     #[serde(flatten)]
     rest: Map<String, Value>,
 }
@@ -26,7 +29,7 @@ impl Config {
         if let Some((name, _)) = self.rest.iter().find(|(_, value)| !idle(value)) {
             return Err(Error::NotPermitted(format!("the setting {name:?}")));
         }
-        parse_level(&self.compatibility.unwrap_or_default())
+        parse_level(&self.compatibility.or(self.compatibility_level).unwrap_or_default())
     }
 }
 

@@ -3,7 +3,13 @@
 import json
 import sys
 
-from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient, ServerConfig
+from confluent_kafka.schema_registry import (
+    ConfigCompatibilityLevel,
+    Schema,
+    SchemaReference,
+    SchemaRegistryClient,
+    ServerConfig,
+)
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from confluent_kafka.serialization import MessageField, SerializationContext
@@ -57,7 +63,7 @@ assert not client.test_compatibility(subject, bad)
 assert client.test_compatibility(subject, Schema(v2, "AVRO"), version=1)
 assert "must" in str(refused(409, client.register_schema, subject, bad))
 assert client.get_config().compatibility_level == "BACKWARD"
-client.set_config(subject, ServerConfig(compatibility="NONE"))
+client.set_config(subject, ServerConfig(compatibility=ConfigCompatibilityLevel.NONE))
 assert client.get_config(subject).compatibility_level == "NONE"
 client.register_schema(subject, bad)
 
@@ -72,7 +78,8 @@ refused(40401, client.get_latest_version, "nobody")
 refused(40403, client.get_schema, 999999)
 client.delete_version(subject, 3)
 assert client.get_versions(subject) == [1, 2]
-assert client.delete_subject(subject, permanent=True)
+assert client.delete_subject(subject) == [1, 2]
+assert client.delete_subject(subject, permanent=True) == [1, 2, 3]
 assert subject not in client.get_subjects()
 
 print("every call answered as by Confluent")

@@ -26,12 +26,13 @@ fn python() -> Result<PathBuf, String> {
 }
 
 fn run(command: &mut Command) -> Result<Output, String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let program = Path::new(command.get_program()).display().to_string();
+    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {
         return Ok(output);
     }
     Err(format!(
-        "{command:?}: {}\n{}{}",
+        "{program}: {}\n{}{}",
         output.status,
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
@@ -50,7 +51,8 @@ async fn confluents_python_client_produces_consumes_and_evolves() {
     let database = Database::create().await;
     let replica = Replica::start(&database);
     let url = replica.http.clone();
-    let said = tokio::task::spawn_blocking(move || run(Command::new(python).args(["-c", SCRIPT, &url]))).await.unwrap();
+    let said =
+        tokio::task::spawn_blocking(move || run(Command::new(python).arg("-c").arg(SCRIPT).arg(&url))).await.unwrap();
     let said = said.unwrap_or_else(|why| panic!("{why}"));
     assert_eq!(String::from_utf8_lossy(&said.stdout).lines().last(), Some("every call answered as by Confluent"));
     drop(replica);
