@@ -61,8 +61,13 @@ pub(crate) fn start(settings: &Settings<'_>) -> anyhow::Result<Telemetry> {
     let _ = tracing_subscriber::registry().with(filter).with(logs(settings.format)).with(traces).try_init();
 
     let metrics = prometheus::Registry::new();
-    let exporter =
-        opentelemetry_prometheus::exporter().with_registry(metrics.clone()).scope_info_enabled(false).build()?;
+    // A name in a service's `metrics.rs` is the name on the page: nothing is appended to it.
+    let exporter = opentelemetry_prometheus::exporter()
+        .with_registry(metrics.clone())
+        .scope_info_enabled(false)
+        .without_counter_suffixes()
+        .without_units()
+        .build()?;
     let meters = SdkMeterProvider::builder().with_resource(resource).with_reader(exporter).with_view(buckets).build();
     let telemetry = Telemetry { service: settings.service, filter: handle, tracers, meters, metrics };
     observe_memory(&telemetry.meter());
