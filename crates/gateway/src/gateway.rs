@@ -140,11 +140,11 @@ fn log(route: &Route, key: &Key, answers: &[Answer]) {
         Outcome::Accepted => {}
         Outcome::Rejected(Rejection { code, path, message }) => {
             let rejected = bad().count();
-            info!(pipeline, %key, correlation_id, events, rejected, %code, path, message, "events rejected");
+            info!(pipeline, %key, correlation_id, events, rejected, %code, path, detail = message, "events rejected");
         }
         Outcome::Unknown(message) => {
             let unknown = bad().filter(|answer| answer.outcome.is_unknown()).count();
-            error!(pipeline, %key, correlation_id, events, unknown, message, "events not acknowledged by Kafka");
+            error!(pipeline, %key, correlation_id, events, unknown, detail = message, "events not acknowledged by Kafka");
         }
     }
 }

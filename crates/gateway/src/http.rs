@@ -75,7 +75,7 @@ async fn publish(State(front): State<Front>, Path(pipeline): Path<String>, reque
         Ok(answers) => answer::results(&answers),
         Err(error) => {
             let (code, reason) = (error.code(), error.tag());
-            info!(pipeline, correlation_id, %code, reason, message = %error, "request refused");
+            info!(pipeline, correlation_id, %code, reason, detail = %error, "request refused");
             metrics.refused(Protocol::Http, &error);
             (answer::refused(&error, &correlation_id), "refused")
         }

@@ -63,7 +63,7 @@ fn slim(result: &EventResult) -> EventResult {
 /// Why a whole request was refused; it is logged and counted here.
 pub(super) fn refused(metrics: &Metrics, protocol: Protocol, error: &Error) -> Status {
     let correlation_id = millrace_core::id::mint();
-    info!(%correlation_id, code = %error.code(), reason = error.tag(), message = %error, "request refused");
+    info!(%correlation_id, code = %error.code(), reason = error.tag(), detail = %error, "request refused");
     metrics.refused(protocol, error);
     let mut status = match error.retry_after() {
         Some(wait) => with_details(error.code(), error.to_string(), vec![retry_info(wait)]),

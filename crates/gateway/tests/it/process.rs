@@ -3,11 +3,12 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
+    thread::JoinHandle,
 };
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, World, authorized, eventually};
+use crate::support::{ADMIN_TOKEN, World, authorized};
 
 /// A running binary; killed when it is dropped.
 struct Running {
@@ -15,7 +16,14 @@ struct Running {
     http: String,
     grpc: String,
     admin: String,
-    log: std::thread::JoinHandle<Vec<Value>>,
+    log: Option<JoinHandle<Vec<Value>>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().ok(); // it has ended already, where all went well
+        self.child.wait().ok();
+    }
 }
 
 fn binary(world: &World, arguments: &[&str]) -> Command {
@@ -44,7 +52,7 @@ fn start(world: &World, documents: &std::path::Path) -> Running {
     }
     let (http, grpc) = ports.unwrap();
     let log = std::thread::spawn(move || lines.filter_map(|line| serde_json::from_str(&line).ok()).collect());
-    Running { child, http, grpc, admin, log }
+    Running { child, http, grpc, admin, log: Some(log) }
 }
 
 impl Running {
@@ -57,7 +65,7 @@ impl Running {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let code = self.child.wait().unwrap().code();
-        (code, self.log.join().unwrap())
+        (code, self.log.take().unwrap().join().unwrap())
     }
 }
 
@@ -85,19 +93,18 @@ async fn the_binary_serves_measures_logs_and_drains() {
     let request = client.post(&url).bearer_auth("nonsense").json(&events).header("Correlation-Id", "corr-8");
     assert_eq!(request.send().await.unwrap().status(), 401);
 
-    let has = |metrics: &str, name: &str, label: &str, value: &str| {
-        metrics.lines().any(|line| line.starts_with(name) && line.contains(label) && line.ends_with(value))
+    let metrics = running.metrics().await;
+    let counted = |name: &str, label: &str| {
+        let line = metrics.lines().find(|line| line.starts_with(&format!("{name}{{")) && line.contains(label));
+        let line = line.unwrap_or_else(|| panic!("no {name} with {label} in\n{metrics}"));
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
     };
-    eventually("metrics count it", async || {
-        let metrics = running.metrics().await;
-        has(&metrics, "gateway_events_accepted_total{", &world.pipeline, " 1")
-            && has(&metrics, "gateway_events_rejected_total{", "INVALID_EVENT", " 1")
-            && has(&metrics, "gateway_requests_refused_total{", "key_unknown", " 1")
-            && has(&metrics, "gateway_request_seconds_count{", "rejected", " 1")
-            && has(&metrics, "gateway_received_bytes_total{", &world.pipeline, "")
-            && has(&metrics, "gateway_requests_in_flight{", "http", " 0")
-    })
-    .await;
+    assert_eq!(counted("gateway_events_accepted_total", &world.pipeline) as u64, 1);
+    assert_eq!(counted("gateway_events_rejected_total", "INVALID_EVENT") as u64, 1);
+    assert_eq!(counted("gateway_requests_refused_total", "key_unknown") as u64, 1);
+    assert_eq!(counted("gateway_request_seconds_count", "rejected") as u64, 1);
+    assert_eq!(counted("gateway_requests_in_flight", "http") as i64, 0);
+    assert!(counted("gateway_received_bytes_total", &world.pipeline) > 50.0);
 
     let (code, log) = running.terminate();
     assert_eq!(code, Some(0), "{log:?}");
