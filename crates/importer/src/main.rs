@@ -1,6 +1,8 @@
-//! To be written.
+//! `millrace-importer`.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    millrace_runtime::main(millrace_importer::Args::run)
+}

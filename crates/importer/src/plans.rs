@@ -1,0 +1,171 @@
+//! The plans of all writers at once, against one shape of the table.
+//!
+//! A schema that was not seen before is asked for at the registry; what it needs is added to the table; then every
+//! writer's plan is compiled anew, because all rows of a transaction have the same columns. The newest version of the
+//! event gives the table its names, and is looked at every few seconds.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use millrace_postgres::Pool;
+use millrace_schema::{
+    Guid, Schema,
+    client::{Client, Error as RegistryError},
+    columns::{self, Column},
+    framing::SchemaRef,
+};
+
+use crate::{
+    batch::PlanSet,
+    ddl,
+    error::{Error, Reject, Result},
+    feed::{Feed, Kind, verdict_columns},
+    plan::Plan,
+    shape::Shape,
+    view::View,
+};
+
+/// How often the newest version is looked at. The client answers from its cache, mostly.
+const LOOK: Duration = Duration::from_secs(1);
+/// Writers whose plans are kept.
+const MAX_WRITERS: usize = 512;
+
+/// Plans of one feed.
+pub(crate) struct Plans {
+    feed: Arc<Feed>,
+    registry: Client,
+    pool: Pool,
+    writers: HashMap<SchemaRef, Schema>,
+    newest: Option<(Guid, Schema)>,
+    looked: Option<Instant>,
+    shape: Option<Arc<Shape>>,
+    set: Arc<PlanSet>,
+}
+
+impl Plans {
+    pub(crate) fn new(feed: Arc<Feed>, registry: Client, pool: Pool) -> Self {
+        let (writers, set) = (HashMap::new(), Arc::default());
+        Self { feed, registry, pool, writers, newest: None, looked: None, shape: None, set }
+    }
+
+    /// Makes the table before its first record, where the schema is known already.
+    pub(crate) async fn warm(&mut self) -> Result<()> {
+        self.look().await?;
+        if self.newest.is_some() || self.feed.kind == Kind::Verdicts {
+            self.compile().await?;
+        }
+        Ok(())
+    }
+
+    /// Plans for all of `schemas`, and the shape that they are for. Fails while the registry or Postgres is away; has
+    /// then learned what it could.
+    pub(crate) async fn of(&mut self, schemas: &HashSet<SchemaRef>) -> Result<(Arc<PlanSet>, Arc<Shape>)> {
+        let newer = self.look().await?;
+        let mut missing = Vec::new();
+        let mut learned = false;
+        for &schema in schemas {
+            if self.set.contains_key(&schema) || self.writers.contains_key(&schema) {
+                continue;
+            }
+            match self.registry.by_ref(schema).await {
+                Ok(registered) => {
+                    self.make_room(schemas);
+                    self.writers.insert(schema, registered.schema.clone());
+                    learned = true;
+                }
+                Err(error @ RegistryError::Unavailable(_)) => return Err(error.into()),
+                Err(error) => missing.push((schema, Reject::new(error.code(), format!("schema {schema}: {error}")))),
+            }
+        }
+        let planned = schemas.iter().all(|schema| self.set.contains_key(schema) || !self.writers.contains_key(schema));
+        if newer || learned || !planned || self.shape.is_none() {
+            self.compile().await?;
+        }
+        let shape =
+            self.shape.clone().unwrap_or_else(|| Arc::new(Shape::new(&self.feed.table, Vec::new(), &[], None, &[])));
+        if missing.is_empty() {
+            return Ok((Arc::clone(&self.set), shape));
+        }
+        // Not kept: what is not registered now may be in a moment.
+        let mut set = PlanSet::clone(&self.set);
+        set.extend(missing.into_iter().map(|(schema, reject)| (schema, Err(reject))));
+        Ok((Arc::new(set), shape))
+    }
+
+    fn make_room(&mut self, needed: &HashSet<SchemaRef>) {
+        if self.writers.len() >= MAX_WRITERS {
+            self.writers.retain(|schema, _| needed.contains(schema));
+        }
+    }
+
+    /// Whether the newest version is another one than before.
+    async fn look(&mut self) -> Result<bool> {
+        let Some(subject) = &self.feed.subject else { return Ok(false) };
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return Ok(false);
+        }
+        let newest = match self.registry.latest(subject).await {
+            Ok(newest) => Some((newest.guid, newest.schema.clone())),
+            Err(error @ RegistryError::Unavailable(_)) if self.newest.is_none() => return Err(error.into()),
+            // The one that is known does for now; without any, each writer's own.
+            Err(_) => self.newest.clone(),
+        };
+        self.looked = Some(Instant::now());
+        let guid = |newest: &Option<(Guid, Schema)>| newest.as_ref().map(|(guid, _)| *guid);
+        let changed = guid(&newest) != guid(&self.newest);
+        self.newest = newest;
+        if changed {
+            // A table that could not be widened is looked at again.
+            self.shape = None;
+        }
+        Ok(changed)
+    }
+
+    async fn compile(&mut self) -> Result<()> {
+        let wanted = self.wanted()?;
+        if !wanted.is_empty() && !self.shape.as_ref().is_some_and(|shape| shape.has(&wanted)) {
+            self.shape = Some(Arc::new(ddl::ensure(&self.pool, &self.feed, &wanted).await?));
+        }
+        let newest = self.newest.as_ref().map(|(_, schema)| schema);
+        let mut set = PlanSet::with_capacity(self.writers.len());
+        for (&schema, writer) in &self.writers {
+            let plan = match &self.shape {
+                Some(shape) => Plan::compile(self.feed.kind, writer, newest, shape).map(Arc::new),
+                None => View::of(self.feed.kind, writer, newest)
+                    .map(|_| ())
+                    .and_then(|()| Err(Reject::corrupt("its schema gives no table"))),
+            };
+            if let Err(reject) = &plan {
+                tracing::warn!(%schema, %reject, "records of this schema cannot be stored");
+            }
+            set.insert(schema, plan);
+        }
+        self.set = Arc::new(set);
+        Ok(())
+    }
+
+    /// The columns of the newest version, then those that only other writers have.
+    fn wanted(&self) -> Result<Vec<Column>> {
+        let newest = self.newest.as_ref().map(|(_, schema)| schema);
+        let mut wanted = match (self.feed.kind, newest) {
+            (Kind::Verdicts, _) => verdict_columns(),
+            (Kind::Scores, Some(newest)) => {
+                columns::of(newest).map_err(|source| Error::Columns { table: self.feed.table.clone(), source })?
+            }
+            (Kind::Scores, None) => Vec::new(),
+        };
+        // A writer whose records cannot be stored is told so record by record.
+        let views = self.writers.values().filter_map(|writer| View::of(self.feed.kind, writer, newest).ok());
+        for view in views {
+            for column in view.columns() {
+                if !wanted.iter().any(|known| known.name == column.name) {
+                    wanted.push(column.clone());
+                }
+            }
+        }
+        Ok(wanted)
+    }
+}

@@ -1,0 +1,151 @@
+//! One transaction: the ledger, the rows, the aggregates, or nothing.
+
+use std::{ops::Range, sync::Arc};
+
+use futures::future::try_join_all;
+use millrace_kafka::source::{Batch, Partition};
+use millrace_postgres::{
+    Client, Ledger, Pool, Transaction,
+    copy::{self, Rows},
+    ledger::Key,
+};
+
+use crate::{
+    ddl::db,
+    error::Result,
+    shape::{Add, Replace, Shape},
+};
+
+/// Memory for the staged rows of a session; a batch is at most 8 MiB of records.
+const STAGE_BUFFERS: &str = "SET temp_buffers = '32MB'";
+
+/// What a transaction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Rows that were sent.
+    pub staged: u64,
+    /// Of these, rows of ids that were not there.
+    pub inserted: u64,
+    /// Of these, rows that took the place of an earlier one.
+    pub replaced: u64,
+}
+
+impl Stored {
+    /// Rows that gave way to what was there.
+    pub fn lost(&self) -> u64 {
+        self.staged - self.inserted - self.replaced
+    }
+}
+
+/// Whether a transaction is meant, or only tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Commit.
+    Commit,
+    /// Roll back: was Postgres content with the rows?
+    Rollback,
+}
+
+/// A connection with its temporary tables.
+pub struct Session {
+    client: Client,
+    ledger: Ledger,
+    staged: Option<Arc<Shape>>,
+}
+
+impl Session {
+    /// Takes a connection out of the pool for as long as it works.
+    pub async fn open(pool: &Pool, ledger: Ledger) -> Result<Self> {
+        let client = pool.get().await?;
+        client.batch_execute(STAGE_BUFFERS).await.map_err(db)?;
+        Ok(Self { client, ledger, staged: None })
+    }
+
+    /// Stores some ranges of `rows` and moves the ledger over `batches`, in one transaction. Fails as fenced, without
+    /// any effect, when the ledger is not where the batches begin.
+    pub async fn store(
+        &mut self,
+        shape: &Arc<Shape>,
+        batches: &[Batch],
+        rows: &Rows,
+        ranges: &[Range<usize>],
+        end: End,
+    ) -> Result<Stored> {
+        self.stage(shape).await?;
+        let transaction = self.client.transaction().await.map_err(db)?;
+        // First: who comes second waits here, and then finds that it has been done.
+        let advances = batches
+            .iter()
+            .map(|batch| self.ledger.advance(&transaction, key(&batch.partition), batch.start, batch.next_offset));
+        try_join_all(advances).await?;
+        let stored = write(&transaction, shape, rows, ranges).await?;
+        match end {
+            End::Commit => transaction.commit().await.map_err(db)?,
+            End::Rollback => transaction.rollback().await.map_err(db)?,
+        }
+        Ok(stored)
+    }
+
+    /// Where the ledger is, for each of `partitions`.
+    pub async fn positions(&self, partitions: &[Partition]) -> Result<Vec<i64>> {
+        let keys: Vec<Key> = partitions.iter().map(key).collect();
+        Ok(self.ledger.positions(&self.client, &keys).await?)
+    }
+
+    async fn stage(&mut self, shape: &Arc<Shape>) -> Result<()> {
+        if !self.staged.as_ref().is_some_and(|staged| Arc::ptr_eq(staged, shape)) {
+            self.client.batch_execute(&shape.statements.prepare).await.map_err(db)?;
+            // Statements that know the tables of before.
+            self.client.statement_cache.clear();
+            self.staged = Some(Arc::clone(shape));
+        }
+        Ok(())
+    }
+}
+
+/// The ledger's name of a partition.
+pub(crate) fn key(partition: &Partition) -> Key {
+    Key { topic_id: partition.topic_id, partition: partition.partition }
+}
+
+async fn write(tx: &Transaction<'_>, shape: &Shape, rows: &Rows, ranges: &[Range<usize>]) -> Result<Stored> {
+    if ranges.is_empty() {
+        return Ok(Stored::default());
+    }
+    let statements = &shape.statements;
+    let copy = tx.prepare_cached(&statements.copy).await.map_err(db)?;
+    let staged = copy::send(tx, &copy, rows, ranges).await?;
+    let inserted = execute(tx, &statements.insert).await?;
+    let replaced = match &statements.replace {
+        Some(replace) if inserted < staged => give_way(tx, replace).await?,
+        _ => 0,
+    };
+    for add in &statements.aggregates {
+        if inserted == staged {
+            execute(tx, &add.all).await?;
+        } else if inserted + replaced > 0 {
+            add_changed(tx, add, replaced).await?;
+        }
+    }
+    Ok(Stored { staged, inserted, replaced })
+}
+
+async fn give_way(tx: &Transaction<'_>, replace: &Replace) -> Result<u64> {
+    if execute(tx, &replace.keep).await? == 0 {
+        return Ok(0);
+    }
+    execute(tx, &replace.update).await
+}
+
+async fn add_changed(tx: &Transaction<'_>, add: &Add, replaced: u64) -> Result<()> {
+    execute(tx, &add.changed).await?;
+    if replaced > 0 {
+        execute(tx, &add.sweep).await?;
+    }
+    Ok(())
+}
+
+async fn execute(tx: &Transaction<'_>, sql: &str) -> Result<u64> {
+    let statement = tx.prepare_cached(sql).await.map_err(db)?;
+    tx.execute(&statement, &[]).await.map_err(db)
+}
