@@ -48,7 +48,7 @@ pub(super) async fn start(args: &up::Args, output: Output) -> anyhow::Result<()>
         }
     }
     let result = serde_json::json!({ "seconds": begin.elapsed().as_secs_f64(), "dir": args.dir() });
-    output.value(&result, |_| format!("it runs in the background; `millrace dev down` ends it"))
+    output.value(&result, |_| "it runs in the background; `millrace dev down` ends it".to_owned())
 }
 
 /// What the keeper says when it fails.

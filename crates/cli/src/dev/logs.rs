@@ -41,11 +41,13 @@ impl Args {
             bail!("there is no log of {part}; there are: {}", names(&logs).join(", "));
         }
         let mut position = end(&path, lines, output)?;
-        while follow {
+        if !follow {
+            return Ok(());
+        }
+        loop {
             tokio::time::sleep(POLL).await;
             position = more(&path, position, output)?;
         }
-        Ok(())
     }
 }
 

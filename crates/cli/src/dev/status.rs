@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use millrace_core::{Pipeline, Source};
 use millrace_devstack::{self as devstack, Part, Ports};
 use millrace_kafka::Admin;
 use serde::Serialize;
@@ -30,7 +31,12 @@ const FLOW: [Counter; 4] = [
         metric: "kafka_lane_records_total",
         labels: &[("service", "scorer")],
     },
-    Counter { name: "stored", part: Part::Importer, metric: "importer_rows_total", labels: &[] },
+    Counter {
+        name: "stored",
+        part: Part::Importer,
+        metric: "importer_stored_rows_total",
+        labels: &[("feed", "scores")],
+    },
     Counter {
         name: "quarantined",
         part: Part::Alerter,
@@ -45,6 +51,9 @@ const AGE: &str = "alerter_verdict_age_seconds";
 /// Who reads what: the service's name in its group's id, and the end of the topic's name.
 const READERS: [(&str, &str); 4] =
     [("scorer", "events"), ("importer-scores", "scores"), ("judge", "scores"), ("notify", "verdicts")];
+
+/// Records that each reader has yet to read; none where that is not known.
+type Lags = Vec<(&'static str, Option<u64>)>;
 
 /// Rates and quantiles are over this stretch.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -67,8 +76,7 @@ pub(super) struct Flow {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Figures {
     pub(super) flow: Vec<Flow>,
-    /// Records that each reader has yet to read.
-    pub(super) lags: Vec<(&'static str, Option<u64>)>,
+    pub(super) lags: Lags,
     /// From receipt to verdict in seconds: p50, p95, p99.
     pub(super) age: [Option<f64>; 3],
 }
@@ -91,17 +99,19 @@ struct Look {
 /// Looks again and again, and remembers what was.
 pub(super) struct Watch {
     ports: Ports,
+    pipeline: Pipeline,
     admin: Admin,
     looks: VecDeque<Look>,
-    lags: Option<(Instant, Vec<(&'static str, Option<u64>)>)>,
+    lags: Option<(Instant, Lags)>,
 }
 
 impl Watch {
     pub(super) fn new(env: &[(String, String)], ports: Ports) -> anyhow::Result<Self> {
         let brokers = env.iter().find(|(name, _)| name == "KAFKA_BOOTSTRAP_SERVERS").map(|(_, brokers)| brokers);
         let brokers = brokers.context("the stack has no Kafka")?;
+        let pipeline = Pipeline::parse(&Source::parse("mail-trust.yaml", millrace_demo::PIPELINE)?)?;
         let admin = Admin::new(&millrace_kafka::Args::plaintext(brokers).client()?)?;
-        Ok(Self { ports, admin, looks: VecDeque::new(), lags: None })
+        Ok(Self { ports, pipeline, admin, looks: VecDeque::new(), lags: None })
     }
 
     /// The figures of now: rates and quantiles are those of the last ten seconds.
@@ -143,14 +153,14 @@ impl Watch {
         Look { at: Instant::now(), counters, age }
     }
 
-    async fn lags(&mut self) -> Vec<(&'static str, Option<u64>)> {
+    async fn lags(&mut self) -> Lags {
         if let Some((at, lags)) = &self.lags
             && at.elapsed() < LAG_EVERY
         {
             return lags.clone();
         }
         let lags = futures::future::join_all(READERS.map(|(reader, topic)| {
-            let (group, topic) = names(reader, topic);
+            let (group, topic) = (self.pipeline.group(reader), format!("{}.{topic}", self.pipeline.name()));
             let admin = self.admin.clone();
             async move {
                 let lag = tokio::time::timeout(PATIENCE, admin.lag(&group, &[topic])).await;
@@ -161,11 +171,6 @@ impl Watch {
         self.lags = Some((Instant::now(), lags.clone()));
         lags
     }
-}
-
-fn names(reader: &str, topic: &str) -> (String, String) {
-    let pipeline = millrace_demo::NAME;
-    (format!("millrace.{pipeline}.{reader}"), format!("{pipeline}.{topic}"))
 }
 
 #[derive(Serialize)]
