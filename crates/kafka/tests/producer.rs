@@ -30,12 +30,15 @@ async fn a_failed_send_hands_its_record_back_and_its_neighbours_go_through() {
     large.value = Some(vec![0; 2_000_000].into());
     let mut nowhere = outgoing(&topic, "nowhere");
     nowhere.partition = Some(7);
-    let sent = producer()
-        .send_all(vec![outgoing(&topic, "0"), large.clone(), outgoing(&topic, "1"), nowhere.clone()])
-        .await;
+    let sent =
+        producer().send_all(vec![outgoing(&topic, "0"), large.clone(), outgoing(&topic, "1"), nowhere.clone()]).await;
     assert!(sent[0].is_ok() && sent[2].is_ok(), "{sent:?}");
     assert!(matches!(&sent[1], Err((back, Error::TooLarge { size })) if *back == large && *size > 2_000_000));
-    assert!(matches!(&sent[3], Err((back, Error::UnknownTopic(name))) if *back == nowhere && *name == topic), "{:?}", sent[3]);
+    assert!(
+        matches!(&sent[3], Err((back, Error::UnknownTopic(name))) if *back == nowhere && *name == topic),
+        "{:?}",
+        sent[3]
+    );
     assert_eq!(numbers(&topic).await, [0, 1]);
 }
 
@@ -43,11 +46,8 @@ async fn a_failed_send_hands_its_record_back_and_its_neighbours_go_through() {
 async fn with_the_brokers_away_a_send_fails_in_bounded_time_and_is_retriable() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let client = Args::plaintext(nobody).client().unwrap();
-    let config = Config {
-        message_timeout: Duration::from_secs(1),
-        max_in_flight_bytes: 1000,
-        ..Config::new("test-away")
-    };
+    let config =
+        Config { message_timeout: Duration::from_secs(1), max_in_flight_bytes: 1000, ..Config::new("test-away") };
     let producer = Producer::new(&client, config, None).unwrap();
     let began = Instant::now();
     let (first, second) = tokio::join!(

@@ -67,11 +67,8 @@ fn config(name: &str, topic: &str) -> SourceConfig {
 
 /// Writes transactions of ten records; each third is aborted.
 fn transactions(topic: &str, count: usize) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", brokers())
-        .set("transactional.id", topic)
-        .create()
-        .unwrap();
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", brokers()).set("transactional.id", topic).create().unwrap();
     producer.init_transactions(Duration::from_secs(30)).unwrap();
     for transaction in 0..count {
         producer.begin_transaction().unwrap();

@@ -30,12 +30,7 @@ pub(crate) fn unique(name: &str) -> String {
 pub(crate) async fn topics(names: &[&str], partitions: i32) {
     let specs: Vec<TopicSpec> = names
         .iter()
-        .map(|name| TopicSpec {
-            name: (*name).to_owned(),
-            partitions,
-            replication: 1,
-            config: BTreeMap::new(),
-        })
+        .map(|name| TopicSpec { name: (*name).to_owned(), partitions, replication: 1, config: BTreeMap::new() })
         .collect();
     Admin::new(&client()).unwrap().ensure_topics(&specs).await.unwrap();
 }
