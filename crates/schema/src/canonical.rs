@@ -114,7 +114,7 @@ const TABLE: [u64; 256] = {
 mod tests {
     use super::*;
 
-    /// One of each kind; the whole list of the specification runs in `tests/vectors.rs` where its file is found.
+    /// One of each kind; the whole list of the specification runs in `tests/it/vectors.rs` where its file is found.
     #[test]
     fn schemas_have_the_form_and_the_fingerprint_of_the_specification() {
         for (text, canonical, fingerprint) in [

@@ -136,7 +136,7 @@ impl Items {
     /// Refuses a count that the bytes left cannot hold.
     #[inline]
     pub(crate) fn check(&self, count: usize, cursor: &Cursor<'_>) -> Result<(), Corrupt> {
-        let most = if self.least == 0 { MAX_EMPTY_ITEMS } else { cursor.rest().len() / self.least };
+        let most = cursor.rest().len().checked_div(self.least).unwrap_or(MAX_EMPTY_ITEMS);
         if count <= most { Ok(()) } else { Err(cursor.corrupt("more items than the datum has bytes")) }
     }
 }

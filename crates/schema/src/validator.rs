@@ -42,11 +42,9 @@ pub struct Validator {
     shapes: Shapes,
 }
 
-/// Where a fault is, collected on the way out: innermost first.
-struct Fault {
-    corrupt: Corrupt,
-    steps: Vec<Step>,
-}
+/// What is wrong, and where: collected on the way out, innermost first. In a box, since what is right pays for its
+/// size too.
+struct Fault(Box<(Corrupt, Vec<Step>)>);
 
 enum Step {
     Field(NodeId, usize),
@@ -54,17 +52,19 @@ enum Step {
     Key(String),
 }
 
-impl From<Corrupt> for Box<Fault> {
+impl From<Corrupt> for Fault {
     #[cold]
     fn from(corrupt: Corrupt) -> Self {
-        Self::new(Fault { corrupt, steps: Vec::new() })
+        Self(Box::new((corrupt, Vec::new())))
     }
 }
 
-#[cold]
-fn at(mut fault: Box<Fault>, step: Step) -> Box<Fault> {
-    fault.steps.push(step);
-    fault
+impl Fault {
+    #[cold]
+    fn within(mut self, step: Step) -> Self {
+        self.0.1.push(step);
+        self
+    }
 }
 
 impl Validator {
@@ -92,19 +92,23 @@ impl Validator {
 
     #[cold]
     fn explain(&self, fault: &Fault) -> Invalid {
+        let (corrupt, steps) = &*fault.0;
         let mut path = String::from("$");
-        for step in fault.steps.iter().rev() {
-            match step {
-                Step::Field(record, place) => {
-                    path.push('.');
-                    let record = self.schema.node(*record).record();
-                    path.push_str(record.map_or("?", |record| &record.fields[*place].name));
-                }
-                Step::Item(index) => path.push_str(&format!("[{index}]")),
-                Step::Key(key) => path.push_str(&format!("[{key:?}]")),
-            }
+        for step in steps.iter().rev() {
+            path.push_str(&self.name(step));
         }
-        Invalid { path, message: fault.corrupt.to_string() }
+        Invalid { path, message: corrupt.to_string() }
+    }
+
+    fn name(&self, step: &Step) -> String {
+        match step {
+            Step::Field(record, place) => match self.schema.node(*record).record() {
+                Some(record) => format!(".{}", record.fields[*place].name),
+                None => String::new(),
+            },
+            Step::Item(index) => format!("[{index}]"),
+            Step::Key(key) => format!("[{key:?}]"),
+        }
     }
 }
 
@@ -114,7 +118,7 @@ struct Walk<'a> {
     empty_items: usize,
 }
 
-type Result<T, E = Box<Fault>> = std::result::Result<T, E>;
+type Result<T, E = Fault> = std::result::Result<T, E>;
 
 impl Walk<'_> {
     #[inline]
@@ -160,7 +164,7 @@ impl Walk<'_> {
 
     fn record(&mut self, node: NodeId, fields: &[NodeId], depth: usize) -> Result<()> {
         for (place, &field) in fields.iter().enumerate() {
-            self.node(field, depth).map_err(|fault| at(fault, Step::Field(node, place)))?;
+            self.node(field, depth).map_err(|fault| fault.within(Step::Field(node, place)))?;
         }
         Ok(())
     }
@@ -192,10 +196,10 @@ impl Walk<'_> {
 
     fn item(&mut self, items: &Items, keyed: bool, index: usize, depth: usize) -> Result<()> {
         if keyed {
-            let key = self.cursor.str().map_err(|corrupt| at(corrupt.into(), Step::Item(index)))?;
-            self.deep(items.node, depth).map_err(|fault| at(fault, Step::Key(key.to_owned())))
+            let key = self.cursor.str().map_err(|corrupt| Fault::from(corrupt).within(Step::Item(index)))?;
+            self.deep(items.node, depth).map_err(|fault| fault.within(Step::Key(key.to_owned())))
         } else {
-            self.deep(items.node, depth).map_err(|fault| at(fault, Step::Item(index)))
+            self.deep(items.node, depth).map_err(|fault| fault.within(Step::Item(index)))
         }
     }
 

@@ -16,7 +16,7 @@ fn kinds(reader: &str, writer: &str) -> Vec<(IncompatibilityKind, String)> {
     can_read(&schema(reader), &schema(writer)).into_iter().map(|it| (it.kind, it.path)).collect()
 }
 
-/// One of each rule; Java's pairs run in `tests/vectors.rs` where their file is found.
+/// One of each rule; Java's pairs run in `tests/it/vectors.rs` where their file is found.
 #[test]
 fn each_rule_has_its_kind_and_its_place() {
     use IncompatibilityKind as Is;
@@ -121,14 +121,13 @@ fn levels_are_spelled_as_confluent_spells_them() {
 #[test]
 fn shared_types_are_not_compared_again_and_again() {
     let chain = |leaf: &str| {
-        let mut text = format!(r#"[{{"type":"record","name":"T0","fields":[{{"name":"x","type":"{leaf}"}}]}}"#);
-        for i in 1..=50 {
-            let below = i - 1;
-            text += &format!(
-                r#",{{"type":"record","name":"T{i}","fields":[{{"name":"l","type":["null","T{below}"]}},{{"name":"r","type":["null","T{below}"]}}]}}"#
-            );
-        }
-        text + "]"
+        let mut types = vec![format!(r#"{{"type":"record","name":"T0","fields":[{{"name":"x","type":"{leaf}"}}]}}"#)];
+        types.extend((1..=50).map(|i| {
+            let below = format!(r#"["null","T{}"]"#, i - 1);
+            let fields = format!(r#"{{"name":"l","type":{below}}},{{"name":"r","type":{below}}}"#);
+            format!(r#"{{"type":"record","name":"T{i}","fields":[{fields}]}}"#)
+        }));
+        format!("[{}]", types.join(","))
     };
     assert!(kinds(&chain("long"), &chain("int")).is_empty());
     assert!(kinds(&chain("int"), &chain("long")).len() <= 51 * 100);

@@ -13,8 +13,9 @@ pub enum Codec {
     Zstandard,
 }
 
-/// What zstandard may hold besides the block: 2^27 is what its own command line allows.
-const ZSTD_WINDOW_LOG: u32 = 27;
+/// The window that zstandard may hold besides the block, as powers of two: what its strongest common levels take, up to
+/// what its own command line allows where blocks may be as large.
+const ZSTD_WINDOW_LOG: std::ops::RangeInclusive<u32> = 23..=27;
 
 impl Codec {
     /// The name as files spell it.
@@ -49,7 +50,8 @@ impl Codec {
             Self::Deflate => self.read_all(flate2::read::DeflateDecoder::new(block), limit, out),
             Self::Zstandard => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(block)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG.min(limit.max(1 << 10).ilog2() + 1))?;
+                let log = limit.checked_ilog2().unwrap_or_default() + 1;
+                decoder.window_log_max(log.clamp(*ZSTD_WINDOW_LOG.start(), *ZSTD_WINDOW_LOG.end()))?;
                 self.read_all(decoder, limit, out)
             }
             Self::Snappy => self.unsnap(block, limit, out),

@@ -11,7 +11,9 @@ fn strings() -> Schema {
 
 fn file(schema: &Schema, codec: Codec, data: &[Vec<u8>]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), schema, codec).unwrap();
-    data.iter().for_each(|datum| writer.append(datum).unwrap());
+    for datum in data {
+        writer.append(datum).unwrap();
+    }
     writer.finish().unwrap()
 }
 
@@ -87,16 +89,13 @@ fn what_is_no_file_says_why() {
     let mut other = good.clone();
     *other.last_mut().unwrap() ^= 1;
     assert_eq!(error(&other), "not a whole Avro container file: a block does not end with the sync marker");
-    let bzip = String::from_utf8_lossy(&good[..60]).contains("null");
-    assert!(bzip);
     let mut head = MAGIC.to_vec();
     wire::put_long(&mut head, 1);
     wire::put_str(&mut head, CODEC_KEY);
     wire::put_str(&mut head, "xz");
     assert_eq!(error(&head), "codec \"xz\" is not supported: expected null, deflate, snappy or zstandard");
-    let mut bad = file(&strings(), Codec::Null, &[vec![20, b'x']]);
+    let bad = file(&strings(), Codec::Null, &[vec![20, b'x']]);
     assert_eq!(error(&bad), "datum 0 of the container file: byte 1: ends within a value");
-    bad.clear();
 }
 
 #[test]

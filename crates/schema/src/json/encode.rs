@@ -21,8 +21,11 @@ const MAX_STEPS: usize = 4_000_000;
 pub struct Encoder {
     schema: Schema,
     /// The encoded defaults of each record's fields, by node.
-    defaults: Vec<Box<[Option<Box<[u8]>>]>>,
+    defaults: Vec<Defaults>,
 }
+
+/// The encoded default of each field that has one.
+type Defaults = Box<[Option<Box<[u8]>>]>;
 
 impl Encoder {
     /// Prepares to encode for `schema`.
@@ -51,31 +54,28 @@ impl Encoder {
     }
 }
 
-/// A mismatch with its path on the way out: innermost first.
-struct Fault {
-    expected: String,
-    got: String,
-    path: Vec<String>,
-}
+/// A mismatch with its path on the way out: innermost first. In a box, since what fits pays for its size too.
+struct Fault(Box<(Mismatch, Vec<String>)>);
 
 impl Fault {
-    fn new(expected: impl Into<String>, got: impl Into<String>) -> Box<Self> {
-        Box::new(Self { expected: expected.into(), got: got.into(), path: Vec::new() })
+    fn new(expected: impl Into<String>, got: impl Into<String>) -> Self {
+        let mismatch = Mismatch { path: "$".into(), expected: expected.into(), got: got.into() };
+        Self(Box::new((mismatch, Vec::new())))
     }
 
-    fn within(mut self: Box<Self>, step: String) -> Box<Self> {
-        self.path.push(step);
+    fn within(mut self, step: String) -> Self {
+        self.0.1.push(step);
         self
     }
 
     fn explain(self) -> Mismatch {
-        let mut path = String::from("$");
-        path.extend(self.path.into_iter().rev());
-        Mismatch { path, expected: self.expected, got: self.got }
+        let (mut mismatch, path) = *self.0;
+        mismatch.path.extend(path.into_iter().rev());
+        mismatch
     }
 }
 
-type Result<T, E = Box<Fault>> = std::result::Result<T, E>;
+type Result<T, E = Fault> = std::result::Result<T, E>;
 
 struct Walk<'a> {
     encoder: &'a Encoder,
@@ -123,12 +123,12 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn mismatch(&self, id: NodeId, value: &Value) -> Box<Fault> {
+    fn mismatch(&self, id: NodeId, value: &Value) -> Fault {
         Fault::new(words::expected(&self.encoder.schema, id), words::got(value))
     }
 
     /// A text where a number may have one: of the wrong form, or where it has none.
-    fn text_mismatch(&self, id: NodeId, value: &Value) -> Box<Fault> {
+    fn text_mismatch(&self, id: NodeId, value: &Value) -> Fault {
         if time::is_time(self.encoder.schema.node(id).logical) {
             return Fault::new(words::expected(&self.encoder.schema, id), words::quoted(value));
         }
@@ -282,21 +282,20 @@ const RANKS: u8 = 3;
 /// last; a whole number is one before it is a double.
 fn rank(schema: &Schema, id: NodeId, value: &Value) -> Option<u8> {
     let node = schema.node(id);
-    match (value, &node.kind) {
+    let rank = match (value, &node.kind) {
         (Value::Null, Kind::Null)
         | (Value::Bool(_), Kind::Boolean)
         | (Value::Array(_), Kind::Array(_))
         | (Value::Object(_), Kind::Record(_))
-        | (Value::String(_), Kind::Enum(_)) => Some(0),
-        (Value::Object(_), Kind::Map(_)) | (Value::String(_), Kind::String) => Some(1),
-        (Value::Number(number), Kind::Int | Kind::Long) if !number.is_f64() => Some(0),
-        (Value::Number(_), Kind::Double) => Some(1),
-        (Value::Number(_), Kind::Float) => Some(2),
-        (Value::Number(_), _) if matches!(node.logical, Some(Logical::Decimal { .. })) => Some(1),
-        (Value::String(_), Kind::Int | Kind::Long) if time::is_time(node.logical) => Some(0),
-        (Value::String(_), Kind::Fixed(_)) if node.logical == Some(Logical::Uuid) => Some(0),
-        (Value::String(_), Kind::Bytes | Kind::Fixed(_)) => Some(2),
-        (Value::String(text), Kind::Float | Kind::Double) if time::special_double(text).is_some() => Some(2),
-        _ => None,
-    }
+        | (Value::String(_), Kind::Enum(_)) => 0,
+        (Value::String(_), Kind::Int | Kind::Long) if time::is_time(node.logical) => 0,
+        (Value::String(_), Kind::Fixed(_)) if node.logical == Some(Logical::Uuid) => 0,
+        (Value::Number(number), Kind::Int | Kind::Long) if !number.is_f64() => 0,
+        (Value::Number(_), _) if matches!(node.logical, Some(Logical::Decimal { .. })) => 1,
+        (Value::Object(_), Kind::Map(_)) | (Value::String(_), Kind::String) | (Value::Number(_), Kind::Double) => 1,
+        (Value::Number(_), Kind::Float) | (Value::String(_), Kind::Bytes | Kind::Fixed(_)) => 2,
+        (Value::String(text), Kind::Float | Kind::Double) if time::special_double(text).is_some() => 2,
+        _ => return None,
+    };
+    Some(rank)
 }

@@ -45,10 +45,12 @@ fn describe(nodes: &[Node], id: NodeId) -> String {
 fn fits(nodes: &[Node], id: NodeId, value: &Value, depth: usize) -> bool {
     let Some(depth) = depth.checked_sub(1) else { return false };
     match (&nodes[id.index()].kind, value) {
-        (Kind::Null, Value::Null) | (Kind::Boolean, Value::Bool(_)) | (Kind::String, Value::String(_)) => true,
+        (Kind::Null, Value::Null)
+        | (Kind::Boolean, Value::Bool(_))
+        | (Kind::String, Value::String(_))
+        | (Kind::Float | Kind::Double, Value::Number(_)) => true,
         (Kind::Int, Value::Number(number)) => number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
         (Kind::Long, Value::Number(number)) => number.is_i64(),
-        (Kind::Float | Kind::Double, Value::Number(_)) => true,
         (Kind::Float | Kind::Double, Value::String(text)) => matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity"),
         (Kind::Bytes, Value::String(text)) => is_bytes(text),
         (Kind::Fixed(fixed), Value::String(text)) => is_bytes(text) && text.chars().count() == fixed.size,

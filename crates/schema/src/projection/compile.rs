@@ -9,7 +9,7 @@ use super::{
     plan::{Given, Plan, Side, Step},
     resolve,
 };
-use crate::{FieldPath, Kind, NodeId, Schema, Type, json};
+use crate::{Field, FieldPath, Kind, NodeId, Schema, Type, json};
 
 pub(super) fn compile(writer: &Schema, reader: &Schema, paths: &[FieldPath]) -> Result<(Plan, Vec<PathKind>), Error> {
     let mut compiler = Compiler {
@@ -92,7 +92,7 @@ impl Compiler<'_> {
                 resolve::without_null(reader, read) != read || resolve::without_null(writer, written) != written;
             read = field.node;
             let Some(place) = resolve::field_of(record, field) else {
-                return self.absent(slot, path, field.default.clone(), read, names, nullable);
+                return self.absent(slot, path, field, names, nullable);
             };
             written = record.fields[place].node;
             want = want.fields.entry(place).or_insert_with(|| Want::at(read));
@@ -111,11 +111,11 @@ impl Compiler<'_> {
         &mut self,
         slot: u32,
         path: &FieldPath,
-        mut default: Option<Value>,
-        mut read: NodeId,
+        field: &Field,
         names: impl Iterator<Item = &'n str>,
         mut nullable: bool,
     ) -> Result<(), Error> {
+        let (mut default, mut read) = (field.default.clone(), field.node);
         for name in names {
             let wanted = resolve::record_in(self.reader, read);
             let field = wanted.and_then(|(_, record)| record.field(name));

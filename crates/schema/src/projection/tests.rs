@@ -199,7 +199,7 @@ fn types_that_hold_themselves_are_skipped_and_read() {
 #[test]
 fn deep_nesting_is_refused() {
     let list = schema(r#"{"type":"record","name":"L","fields":[{"name":"next","type":["null","L"]}]}"#);
-    let deep = [2_u8; 100_000];
+    let deep = vec![2_u8; 100_000];
     assert!(Projection::compile(&list, &list, &paths(&["next.next"])).unwrap().read(&deep, &mut Vec::new()).is_err());
     assert!(crate::Validator::compile(&list).validate(&deep).is_err());
     assert!(crate::json::to_json(&list, &deep).is_err());
