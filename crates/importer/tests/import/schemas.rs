@@ -1,0 +1,74 @@
+//! Writers of several versions, one table.
+
+use millrace_schema::Schema;
+use serde_json::json;
+
+use crate::world::{EVENT, SCORED, Score, World};
+
+/// `weight` was promoted to nothing (it is a double), `subject` renamed, `size` widened, two fields are new, `at` stays.
+const NEWER: &str = r#"{"type":"record","name":"Event","fields":[
+    {"name":"org","type":["null","string"],"default":null},
+    {"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}},
+    {"name":"size","type":"long"},
+    {"name":"weight","type":"double"},
+    {"name":"title","type":"string","aliases":["subject"]},
+    {"name":"source","type":["null","string"],"default":null},
+    {"name":"tags","type":{"type":"array","items":"string"},"default":["none"]}]}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_versions_land_in_the_newest_shape() {
+    let world = World::new().await;
+    let old = Schema::parse(EVENT).unwrap();
+    let _importer = world.stream();
+    world.send("scores", vec![Score::number(1).value(SCORED, &old)]).await;
+    world.wait_for_ledger(1).await;
+    assert_eq!(world.text("SELECT subject FROM pipeline.mail").await, "mail 1");
+
+    let newer = world.add_version(SCORED + 1, NEWER);
+    let mut score = Score::number(2);
+    score.event = json!({"org": "o", "at": 0, "size": 1_i64 << 40, "weight": 1.5, "title": "t", "source": "s", "tags": ["x", "y"]});
+    // The registry's client may know the older version as the latest for five seconds.
+    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+    world.send("scores", vec![score.value(SCORED + 1, &newer), Score::number(3).value(SCORED, &old)]).await;
+    world.wait_for_ledger(3).await;
+
+    let row = |id: &str| {
+        format!(
+            "SELECT size || ' ' || coalesce(title, '-') || ' ' || coalesce(subject, '-') || ' ' || coalesce(event_source, '-') || ' ' || source || ' ' || coalesce(tags::text, '-') FROM pipeline.mail WHERE event_id = '{id}'"
+        )
+    };
+    assert_eq!(world.text(&row("e-1")).await, "1 - mail 1 - stream -");
+    assert_eq!(world.text(&row("e-2")).await, r#"1099511627776 t - s stream ["x", "y"]"#);
+    assert_eq!(
+        world.text(&row("e-3")).await,
+        r#"3 mail 3 - - stream ["none"]"#,
+        "an old writer's field under its new name"
+    );
+    world.assert_aggregates_equal_rows().await;
+    assert!(world.dead().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_no_longer_fits_its_column_is_a_dead_letter() {
+    let world = World::new().await;
+    let old = Schema::parse(EVENT).unwrap();
+    let importer = world.stream();
+    world.send("scores", vec![Score::number(1).value(SCORED, &old)]).await;
+    world.wait_for_ledger(1).await;
+    drop(importer);
+
+    let newer = world.add_version(SCORED + 1, &EVENT.replace(r#""size","type":"int""#, r#""size","type":"double""#));
+    let mut values = Vec::new();
+    for (n, size) in [(2, 7.0), (3, 7.5), (4, 8.0)] {
+        let mut score = Score::number(n);
+        score.event["size"] = json!(size);
+        values.push(score.value(SCORED + 1, &newer));
+    }
+    let _importer = world.stream();
+    world.send("scores", values).await;
+    world.wait_for_ledger(4).await;
+    assert_eq!(world.text("SELECT string_agg(size::text, ' ' ORDER BY size) FROM pipeline.mail").await, "1 7 8");
+    let dead = world.dead().await;
+    assert_eq!(dead.len(), 1);
+    assert!(dead[0].record.headers.text("dead-reason").unwrap().contains("column size"));
+}
