@@ -6,11 +6,11 @@ use opentelemetry::{
 };
 
 /// Seconds from a REST request's headers to its answer, by `route` and `status`.
-pub const REQUEST_DURATION: &str = "millrace.registry.request.duration";
+pub const REQUEST_DURATION: &str = "registry_request_duration_seconds";
 /// Registrations, by `outcome`: `new`, `known`, or the tag of the error.
-pub const REGISTRATIONS: &str = "millrace.registry.registrations";
+pub const REGISTRATIONS: &str = "registry_registrations_total";
 /// Open Watch streams.
-pub const WATCHERS: &str = "millrace.registry.watchers";
+pub const WATCHERS: &str = "registry_watchers";
 
 /// The instruments.
 #[derive(Clone)]

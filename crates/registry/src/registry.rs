@@ -107,9 +107,9 @@ impl Registry {
         if let Some(found) = self.store.find(&client, subject, understood.guid, visible).await? {
             return Ok(found);
         }
-        match self.store.versions(&client, subject, visible).await?.is_empty() {
-            true => Err(Error::SubjectNotFound(subject.to_string())),
-            false => Err(Error::SchemaNotFound),
+        match self.store.version(&client, subject, Pick::Latest, visible).await? {
+            None => Err(Error::SubjectNotFound(subject.to_string())),
+            Some(_) => Err(Error::SchemaNotFound),
         }
     }
 

@@ -71,9 +71,10 @@ async fn envelope(State(app): State<App>, request: Request, next: Next) -> Respo
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let plain = wants_plain_json(request.headers());
     let readable = request.method() == Method::GET || is_accepted(request.headers());
-    let mut response = match readable {
-        true => next.run(request).await,
-        false => Failure::status(StatusCode::UNSUPPORTED_MEDIA_TYPE).into_response(),
+    let mut response = if readable {
+        next.run(request).await
+    } else {
+        Failure::status(StatusCode::UNSUPPORTED_MEDIA_TYPE).into_response()
     };
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
         response = failure.render(app.options.incompatible_code);

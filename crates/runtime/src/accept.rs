@@ -29,6 +29,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Accepted connections that the server has not taken yet.
 const BACKLOG: usize = 64;
+/// How long clients may take, after shutdown, to finish what has begun. One that does not read at all would stay for ever.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// An accepted connection; its place among the [`MAX_CONNECTIONS`] is free again when it is dropped.
 pub(crate) struct Connection {
@@ -75,6 +77,13 @@ pub(crate) fn connections(
         }
     });
     ReceiverStream::new(receiver)
+}
+
+/// Resolves when a server that was asked to stop has waited for its clients long enough.
+pub(crate) async fn overdue(shutdown: Shutdown) {
+    shutdown.wait().await;
+    sleep(DRAIN).await;
+    tracing::warn!(waited = ?DRAIN, "closing connections whose clients do not finish");
 }
 
 async fn accept(listener: TcpListener, tls: Option<tls::Server>, sender: mpsc::Sender<io::Result<Connection>>) {

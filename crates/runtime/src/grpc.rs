@@ -59,7 +59,7 @@ pub async fn serve(
             health.set_service_status("", ServingStatus::NotServing).await;
         }
     };
-    Server::builder()
+    let serving = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
         .max_concurrent_streams(MAX_STREAMS)
@@ -68,7 +68,9 @@ pub async fn serve(
         .initial_connection_window_size(4 * WINDOW)
         .trace_fn(trace::grpc)
         .add_routes(routes)
-        .serve_with_incoming_shutdown(accept::connections(listener, tls, shutdown), stopping)
-        .await
-        .context("serve gRPC")
+        .serve_with_incoming_shutdown(accept::connections(listener, tls, shutdown.clone()), stopping);
+    tokio::select! {
+        served = serving => served.context("serve gRPC"),
+        () = accept::overdue(shutdown) => Ok(()),
+    }
 }

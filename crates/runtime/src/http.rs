@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 use crate::{Shutdown, accept, tls, trace};
 
 /// How long a client may take to send a request's headers, and so how long an HTTP/1.1 connection may be idle.
-const HEADERS: Duration = Duration::from_secs(60);
+const HEADERS: Duration = Duration::from_mins(1);
 /// How often a silent HTTP/2 connection is asked whether it is alive.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// How long it may take to answer that.
@@ -36,7 +36,7 @@ pub async fn serve(
     router: Router,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let mut connections = accept::connections(listener, tls, shutdown);
+    let mut connections = accept::connections(listener, tls, shutdown.clone());
     let builder = builder();
     let graceful = GracefulShutdown::new();
     while let Some(connection) = connections.next().await {
@@ -59,7 +59,10 @@ pub async fn serve(
             }
         });
     }
-    graceful.shutdown().await;
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = accept::overdue(shutdown) => {}
+    }
     Ok(())
 }
 

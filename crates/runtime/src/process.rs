@@ -42,7 +42,7 @@ impl Process {
         Ok(Self { parts, shutdown, running, tasks: JoinSet::new() })
     }
 
-    /// Makes instruments; what they measure shows on `/metrics`. Histograms get their buckets from their unit: `s`, `By`, else counts.
+    /// Makes instruments; what they measure shows on `/metrics` under the name that it is given. Histograms get their buckets from their unit: `s`, `By`, else counts.
     pub fn meter(&self) -> Meter {
         self.parts.telemetry.meter()
     }
@@ -139,9 +139,10 @@ async fn obey(mut terminate: Signal, mut interrupt: Signal, shutdown: Shutdown, 
     let signal = next().await;
     tracing::info!(signal, "asked to stop");
     shutdown.trigger();
-    match timeout(budget + GRACE, next()).await {
-        Ok(signal) => tracing::error!(signal, "asked to stop a second time, leaving work undone"),
-        Err(_) => tracing::error!(?budget, "could not stop within the budget, leaving work undone"),
+    if let Ok(signal) = timeout(budget + GRACE, next()).await {
+        tracing::error!(signal, "asked to stop a second time, leaving work undone");
+    } else {
+        tracing::error!(?budget, "could not stop within the budget, leaving work undone");
     }
     std::process::exit(1);
 }

@@ -16,7 +16,10 @@ impl Ready {
 
 /// All the conditions of a process, by name.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Gates(Arc<Mutex<Vec<(&'static str, Arc<AtomicBool>)>>>);
+pub(crate) struct Gates(Arc<Mutex<Vec<Gate>>>);
+
+/// A condition's name, and whether it is met.
+type Gate = (&'static str, Arc<AtomicBool>);
 
 impl Gates {
     pub(crate) fn add(&self, name: &'static str) -> Ready {

@@ -33,7 +33,7 @@ pub(crate) async fn task(
         ended = &mut task => match ended {
             Ok(Ok(())) if !shutdown.is_triggered() => Err(anyhow!("ended though nobody asked it to")),
             Ok(result) => result,
-            Err(error) => Err(error.try_into_panic().map_or_else(|error| error.into(), |panic| panicked(&*panic))),
+            Err(error) => Err(error.try_into_panic().map_or_else(Into::into, |panic| panicked(&*panic))),
         },
         () = overdue => {
             task.abort();

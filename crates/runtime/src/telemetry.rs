@@ -118,7 +118,7 @@ fn buckets(instrument: &Instrument) -> Option<Stream> {
 /// `process_resident_memory_bytes`, under the name that every Prometheus dashboard knows.
 fn observe_memory(meter: &Meter) {
     meter
-        .u64_observable_gauge("process_resident_memory")
+        .u64_observable_gauge("process_resident_memory_bytes")
         .with_unit("By")
         .with_description("Resident memory of the process")
         .with_callback(|gauge| {
@@ -183,7 +183,7 @@ mod tests {
         let settings =
             Settings { service: "test", instance_id: "i", filter: "info", format: None, otlp_endpoint: None };
         let telemetry = start(&settings).unwrap();
-        telemetry.meter().f64_histogram("millrace.test.duration").with_unit("s").build().record(0.002, &[]);
+        telemetry.meter().f64_histogram("millrace_test_duration_seconds").with_unit("s").build().record(0.002, &[]);
         let mut text = Vec::new();
         TextEncoder::new().encode(&telemetry.metrics().gather(), &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();

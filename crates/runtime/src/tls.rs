@@ -151,3 +151,44 @@ fn verifier(ca: &Path, provider: &Arc<rustls::crypto::CryptoProvider>) -> Result
         .build()
         .map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+    use super::*;
+
+    fn write(files: &Files, name: &str) {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
+        std::fs::write(&files.cert, cert.pem()).unwrap();
+        std::fs::write(&files.key, signing_key.serialize_pem()).unwrap();
+    }
+
+    #[test]
+    fn changed_files_are_read_again_and_broken_ones_are_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files { cert: dir.path().join("c"), key: dir.path().join("k"), client_ca: None };
+        write(&files, "one");
+        let server = Server::new(files.clone()).unwrap();
+        let first = server.config();
+        let mut current = server.current.lock().unwrap();
+
+        write(&files, "two");
+        current.stamps.clear(); // file systems with coarse clocks
+        current.refresh(&files);
+        let second = Arc::clone(&current.config);
+        assert!(!Arc::ptr_eq(&first, &second));
+
+        std::fs::write(&files.cert, "half of a certif").unwrap();
+        current.stamps.clear();
+        current.refresh(&files);
+        assert!(Arc::ptr_eq(&second, &current.config));
+    }
+
+    #[test]
+    fn a_missing_file_is_named_with_its_flag() {
+        let args = Args { tls_cert: Some("/no/cert".into()), tls_key: Some("/no/key".into()), tls_client_ca: None };
+        let error = args.server().err().unwrap();
+        assert!(error.to_string().starts_with("--tls-cert /no/cert"), "{error}");
+    }
+}

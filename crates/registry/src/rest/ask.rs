@@ -74,7 +74,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
         let bytes = match axum::body::to_bytes(request.into_body(), MAX_BODY).await {
             Ok(bytes) => bytes,
-            Err(error) if std::error::Error::source(&error).is_some_and(|cause| cause.is::<LengthLimitError>()) => {
+            Err(error)
+                if std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<LengthLimitError>) =>
+            {
                 return Err(Error::TooLarge { limit: MAX_BODY }.into());
             }
             Err(error) => return Err(Error::BadRequest(format!("read the request: {error}")).into()),
@@ -86,7 +88,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 /// A schema as clients send it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Schema {
+pub(super) struct Posted {
     schema: Option<String>,
     schema_type: Option<String>,
     references: Option<Vec<Reference>>,
@@ -96,7 +98,7 @@ pub(super) struct Schema {
     version: Option<i64>,
 }
 
-impl Schema {
+impl Posted {
     /// What is offered. What we would have to drop in silence is refused: metadata and rules are part of a schema's identity.
     pub(super) fn offer(self) -> Result<Offer, Failure> {
         let Self { schema, schema_type, references, metadata, rule_set, id, version } = self;
@@ -138,7 +140,7 @@ mod tests {
     use super::*;
 
     fn offer(value: Value) -> Result<Offer, String> {
-        serde_json::from_value::<Schema>(value).unwrap().offer().map_err(|failure| format!("{failure:?}"))
+        serde_json::from_value::<Posted>(value).unwrap().offer().map_err(|failure| format!("{failure:?}"))
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{
     App,
     answer::{Answer, Json},
-    ask::{Body, Params, Schema},
+    ask::{Body, Params, Posted},
 };
 use crate::{
     Error,
@@ -19,9 +19,9 @@ pub(super) async fn with_level(
     State(app): State<App>,
     Path(subject): Path<String>,
     params: Params,
-    Body(schema): Body<Schema>,
+    Body(posted): Body<Posted>,
 ) -> Answer {
-    let conflicts = app.registry.check(&Subject::parse(&subject)?, None, &schema.offer()?).await?;
+    let conflicts = app.registry.check(&Subject::parse(&subject)?, None, &posted.offer()?).await?;
     Ok(verdict(&conflicts, &params))
 }
 
@@ -30,10 +30,10 @@ pub(super) async fn with_version(
     State(app): State<App>,
     Path((subject, version)): Path<(String, String)>,
     params: Params,
-    Body(schema): Body<Schema>,
+    Body(posted): Body<Posted>,
 ) -> Answer {
     let (subject, pick) = (Subject::parse(&subject)?, Pick::parse(&version)?);
-    match app.registry.check(&subject, Some(pick), &schema.offer()?).await {
+    match app.registry.check(&subject, Some(pick), &posted.offer()?).await {
         // A subject that does not exist yet has nothing to be incompatible with.
         Err(Error::SubjectNotFound(_)) if pick == Pick::Latest => Ok(verdict(&[], &params)),
         result => Ok(verdict(&result?, &params)),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     App,
     answer::{self, Answer, Json},
-    ask::{Body, Params, Schema},
+    ask::{Body, Params, Posted},
 };
 use crate::{
     Error,
@@ -26,9 +26,9 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Answer<Json<
 pub(super) async fn register(
     State(app): State<App>,
     Path(subject): Path<String>,
-    Body(schema): Body<Schema>,
+    Body(posted): Body<Posted>,
 ) -> Answer {
-    let version = app.registry.register(&Subject::parse(&subject)?, &schema.offer()?).await?;
+    let version = app.registry.register(&Subject::parse(&subject)?, &posted.offer()?).await?;
     let Json(mut body) = answer::version(&version);
     // Confluent's answer to a registration leaves the subject out.
     if let Some(fields) = body.as_object_mut() {
@@ -41,10 +41,10 @@ pub(super) async fn look_up(
     State(app): State<App>,
     Path(subject): Path<String>,
     params: Params,
-    Body(schema): Body<Schema>,
+    Body(posted): Body<Posted>,
 ) -> Answer {
     let subject = Subject::parse(&subject)?;
-    Ok(answer::version(&app.registry.look_up(&subject, &schema.offer()?, params.visible()).await?))
+    Ok(answer::version(&app.registry.look_up(&subject, &posted.offer()?, params.visible()).await?))
 }
 
 pub(super) async fn versions(

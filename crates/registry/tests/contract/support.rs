@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     time::Duration,
 };
@@ -16,13 +16,20 @@ use uuid::Uuid;
 /// A database of one test's own, migrated.
 pub(crate) struct Database {
     name: String,
-    url: String,
+    pub(crate) url: String,
     admin: Pool,
     pub(crate) pool: Pool,
 }
 
 impl Database {
     pub(crate) async fn create() -> Self {
+        let database = Self::create_bare().await;
+        migrate(&database.pool, "registry", millrace_registry::MIGRATIONS).await.unwrap();
+        database
+    }
+
+    /// One that nothing was done to.
+    pub(crate) async fn create_bare() -> Self {
         let base = std::env::var("DATABASE_URL")
             .expect("DATABASE_URL must name a Postgres in which databases can be created; `make test` starts one");
         let name = format!("registry_{}", Uuid::new_v4().simple());
@@ -31,7 +38,6 @@ impl Database {
         let (server, _) = base.rsplit_once('/').unwrap();
         let url = format!("{server}/{name}");
         let pool = Args::from_url(&url).pool().unwrap();
-        migrate(&pool, "registry", millrace_registry::MIGRATIONS).await.unwrap();
         Self { name, url, admin, pool }
     }
 
@@ -84,6 +90,13 @@ impl Replica {
     pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// SIGTERM, and how it ended.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.process.wait().unwrap()
     }
 
     pub(crate) async fn grpc(&self) -> RegistryServiceClient<Channel> {
