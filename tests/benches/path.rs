@@ -201,11 +201,11 @@ async fn latency(world: &Arc<World>, time: Duration) -> anyhow::Result<[f64; 3]>
 
 /// Rows that the importer has stored, by its own count.
 async fn imported(world: &World) -> anyhow::Result<u64> {
-    counter(world, Part::Importer, "millrace_importer_rows_total", "mail_trust\"").await
+    counter(world, Part::Importer, "importer_stored_rows_total", "feed=\"scores\"").await
 }
 
 async fn judged(world: &World) -> anyhow::Result<u64> {
-    counter(world, Part::Importer, "millrace_importer_rows_total", "mail_trust_verdicts\"").await
+    counter(world, Part::Importer, "importer_stored_rows_total", "feed=\"verdicts\"").await
 }
 
 /// The sum of a counter's series whose labels contain a text.

@@ -111,6 +111,6 @@ const DIFFERENT_AGGREGATES: &str = "
                sum(round(score::numeric, 9)) AS sum_score
         FROM pipeline.mail_trust GROUP BY 1, 2
     ), kept AS (
-        SELECT org, hour_time AS hour, count::bigint, sum_score FROM pipeline.mail_trust_by_org_hour WHERE count <> 0
+        SELECT org, hour, count, sum_score FROM pipeline.mail_trust_by_org_hour WHERE count <> 0
     )
     SELECT count(*) FROM ((TABLE rows EXCEPT TABLE kept) UNION ALL (TABLE kept EXCEPT TABLE rows)) AS different";

@@ -19,7 +19,7 @@ use std::{fs, io, path::Path};
 
 pub use generator::{Generator, Labelled, Settings};
 pub use kinds::Kind;
-pub use mail::{Attachment, Label, Mail};
+pub use mail::{Attachment, Label, Mail, Text};
 pub use training::write_training_file;
 
 /// The pipeline's document.

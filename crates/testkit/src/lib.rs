@@ -11,6 +11,7 @@
 //! A world that is dropped while its test fails leaves its folder behind and says where the logs are.
 
 mod eventually;
+mod receiver;
 mod sender;
 mod world;
 

@@ -14,8 +14,13 @@ use millrace_postgres::{Args as PostgresArgs, Pool};
 use tempfile::TempDir;
 use tokio::{process::Command, time::Instant};
 
+use crate::receiver::Receiver;
+
 /// Event time at which the made-up training mail begins: 2026-01-01.
 const TRAINING_START: i64 = 1_767_225_600_000;
+
+/// The receiver that the demo's document names.
+const RECEIVER: &str = "ops-webhook";
 
 /// A command that has ended.
 #[derive(Clone, Debug)]
@@ -75,13 +80,14 @@ impl Builder {
         }
         let mut builder =
             Stack::builder(folder.path().join("stack")).port_base(ports::free_base()?.base()).pipelines(&documents);
-        for (name, value) in self.environment {
-            builder = builder.service_env(name, value);
+        let receiver = Receiver::start().await?;
+        for (name, value) in receiver.environment(RECEIVER).into_iter().chain(self.environment) {
+            builder = builder.service_env(&name, &value);
         }
         let stack = builder.start().await?;
         let database = value(&stack, "DATABASE_URL");
         let pool = PostgresArgs::from_url(database).pool()?;
-        let world = World { stack: Some(stack), folder: Some(folder), documents, pool };
+        let world = World { stack: Some(stack), folder: Some(folder), documents, pool, receiver };
         world.prepare(self.training).await?;
         Ok(world)
     }
@@ -93,6 +99,7 @@ pub struct World {
     folder: Option<TempDir>,
     documents: PathBuf,
     pool: Pool,
+    receiver: Receiver,
 }
 
 impl World {
@@ -130,8 +137,11 @@ impl World {
     async fn train(&self, document: &Path, file: &Path) -> anyhow::Result<()> {
         let out = self.stack().models().join(millrace_demo::NAME);
         let features = self.documents.join("features.yaml");
-        let [p, f, o] = ["--pipeline", "--features", "--out"].map(OsStr::new);
-        let args = [OsStr::new("train"), p, document.as_ref(), f, features.as_ref(), o, out.as_ref(), file.as_ref()];
+        let mut args: Vec<&OsStr> = ["train", "--positive", "spam,phish", "--negative", "ham"].map(OsStr::new).to_vec();
+        for (flag, value) in [("--pipeline", document), ("--features", &features), ("--out", &out)] {
+            args.extend([OsStr::new(flag), value.as_os_str()]);
+        }
+        args.push(file.as_os_str());
         let done = self.run("millrace-scorer", args).await?;
         ensure!(done.code == Some(0), "train: {done:?}");
         Ok(())
@@ -189,6 +199,11 @@ impl World {
     /// The documents of the pipeline.
     pub fn documents(&self) -> &Path {
         &self.documents
+    }
+
+    /// The bodies of the webhooks that came, each id once.
+    pub fn told(&self) -> Vec<String> {
+        self.receiver.told()
     }
 
     /// A variable of the stack's contract.
