@@ -11,9 +11,12 @@
 //!
 //! Two stacks side by side have bases that are [`SPAN`] or more apart.
 
-use std::fs;
+use std::env;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use nix::unistd::Uid;
 
 use crate::error::PortInUse;
 use crate::{Error, Part, Result};
@@ -122,24 +125,33 @@ impl Default for Ports {
     }
 }
 
-/// A base whose ports are all free now, for a stack that nobody has to find: tests.
+/// A base whose ports are all free, for a stack that nobody has to find: tests.
 ///
-/// Each call looks from another place on, and so does each process: the tests of one process never meet, and those of two
-/// rarely; should they, the start says so.
+/// It belongs to this process until it ends: no other caller, here or in another process of this user, gets it meanwhile.
 pub fn free_base() -> Result<Ports> {
     const FIRST: u16 = 20_000;
     const BLOCKS: u16 = 80;
-    static CALLS: AtomicU32 = AtomicU32::new(0);
-    let begin = std::process::id().wrapping_mul(7).wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed));
-    let mut last = Ok(Ports::default());
+    static OURS: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let folder = env::temp_dir().join(format!("millrace-ports-{}", Uid::effective()));
+    fs::create_dir_all(&folder).map_err(Error::io("create folder", &folder))?;
+    let mut taken = Vec::new();
     for block in 0..BLOCKS {
-        let ports = Ports::from_base(FIRST + (begin.wrapping_add(block.into()) % u32::from(BLOCKS)) as u16 * SPAN);
-        last = ports.check_free(&Part::ALL).map(|()| ports);
-        if last.is_ok() {
-            break;
+        let ports = Ports::from_base(FIRST + block * SPAN);
+        let path = folder.join(ports.base().to_string());
+        let file = File::create(&path).map_err(Error::io("open", &path))?;
+        if file.try_lock().is_err() {
+            continue; // Another test's.
+        }
+        match ports.check_free(&Part::ALL) {
+            Ok(()) => {
+                OURS.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+                return Ok(ports);
+            }
+            Err(Error::PortsInUse(ports)) => taken.extend(ports),
+            Err(error) => return Err(error),
         }
     }
-    last
+    Err(Error::PortsInUse(taken))
 }
 
 fn is_free(address: SocketAddr) -> bool {

@@ -16,6 +16,8 @@ const PORT: u16 = 70;
 /// The demo document's receiver, as the alerter is told of it.
 const URL: &str = "MILLRACE_RECEIVER_OPS_WEBHOOK_URL";
 const SECRET: &str = "MILLRACE_RECEIVER_OPS_WEBHOOK_SECRET";
+/// It is on this machine, which the alerter does not talk to unless it is told to.
+const PRIVATE: &str = "MILLRACE_ALLOW_PRIVATE_RECEIVERS";
 
 const _: () = assert!(PORT < ports::SPAN);
 
@@ -30,6 +32,7 @@ pub(super) async fn serve(stack: &Stack) -> anyhow::Result<()> {
     let listener = listener.with_context(|| format!("listen on port {} for the demo's webhooks", address.port()))?;
     let router = Router::new().fallback(post(receive)).with_state(stack.log("webhooks"));
     tokio::spawn(millrace_runtime::http::serve(listener, None, router, Shutdown::new()));
+    stack.set_service_env(PRIVATE, "true");
     stack.set_service_env(URL, &format!("http://{address}/ops-webhook"));
     // Standard Webhooks: base64 after the prefix, which hexadecimal digits are as well.
     stack.set_service_env(SECRET, &format!("whsec_{}", stack.secret("webhook")?));
