@@ -16,6 +16,7 @@ use std::{
     sync::Arc,
 };
 
+use millrace_core::document::Source;
 use millrace_schema::Schema;
 
 pub use manifest::{FileEntry, Manifest, Training};
@@ -24,7 +25,7 @@ use crate::{
     Error, Result,
     baselines::Baselines,
     calibration::Calibration,
-    features::{Document, Program},
+    features::{self, Document, Program},
     gbdt::{Forest, Model},
     reference::Reference,
 };
@@ -109,9 +110,15 @@ impl Bundle {
 
     fn decode(dir: &Path, manifest: Manifest, contents: &[(Part, Vec<u8>)]) -> Result<Self> {
         let reader = Reader { dir, manifest: &manifest, contents };
-        let document: Document = reader.json(Part::Features)?;
         let text = String::from_utf8_lossy(reader.bytes(Part::Schema));
         let schema = Schema::parse(&text).map_err(|error| reader.wrong(Part::Schema, error))?;
+        let text = String::from_utf8_lossy(reader.bytes(Part::Features));
+        let document = Source::parse("", &text)
+            .and_then(|source| {
+                let document = Document::parse(&source)?;
+                features::check(&document, &source, &schema, &[]).map(|()| document)
+            })
+            .map_err(|faults| reader.wrong(Part::Features, faults))?;
         let program = Program::compile(&document, &schema).map_err(|error| reader.wrong(Part::Features, error))?;
         let model: Model = reader.json(Part::Model)?;
         if let Some(problem) = model.problem() {

@@ -49,7 +49,7 @@ pub fn roc_auc(scores: &[f64], labels: &[bool]) -> f64 {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]));
     let (mut below, mut area) = (0.0, 0.0);
-    for ties in order.chunk_by(|a, b| scores[*a] == scores[*b]) {
+    for ties in order.chunk_by(|a, b| scores[*a].total_cmp(&scores[*b]).is_eq()) {
         let positives = ties.iter().filter(|row| labels[**row]).count() as f64;
         let negatives = ties.len() as f64 - positives;
         area += positives * (below + negatives / 2.0);
@@ -66,7 +66,7 @@ pub fn recall_at(scores: &[f64], labels: &[bool], at_fpr: f64) -> Recall {
     let positives = labels.iter().filter(|label| **label).count();
     let allowed = (at_fpr * (labels.len() - positives) as f64).floor() as usize;
     let (mut found, mut wrong, mut best) = (0, 0, Recall { at_fpr, recall: 0.0, threshold: 1.0 });
-    for ties in order.chunk_by(|a, b| scores[*a] == scores[*b]) {
+    for ties in order.chunk_by(|a, b| scores[*a].total_cmp(&scores[*b]).is_eq()) {
         let hits = ties.iter().filter(|row| labels[**row]).count();
         found += hits;
         wrong += ties.len() - hits;
@@ -84,6 +84,7 @@ fn mean(probabilities: &[f64], labels: &[bool], loss: impl Fn(f64, bool) -> f64)
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these quotients are exact")]
 mod tests {
     use proptest::prelude::*;
 
@@ -109,7 +110,7 @@ mod tests {
             for (x, _) in rows.iter().filter(|row| row.1) {
                 for (y, _) in rows.iter().filter(|row| !row.1) {
                     pairs += 1.0;
-                    ordered += if x > y { 1.0 } else if x == y { 0.5 } else { 0.0 };
+                    ordered += f64::from(u8::from(x > y)) + 0.5 * f64::from(u8::from(x == y));
                 }
             }
             let expected = if pairs == 0.0 { 0.5 } else { ordered / pairs };

@@ -46,7 +46,9 @@ impl Histogram {
     /// Counts values between the given edges.
     pub fn of(values: &[f32], edges: Vec<f32>) -> Self {
         let mut histogram = Self { counts: vec![0; edges.len() + 1], edges, missing: 0 };
-        values.iter().for_each(|x| histogram.add(*x));
+        for x in values {
+            histogram.add(*x);
+        }
         histogram
     }
 

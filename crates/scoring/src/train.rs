@@ -116,3 +116,6 @@ fn margins(model: &Model, rows: &Matrix) -> Vec<f64> {
     };
     (0..rows.rows()).map(margin).collect()
 }
+
+#[cfg(test)]
+mod tests;

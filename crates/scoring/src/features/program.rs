@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use millrace_schema::{FieldPath, Schema, projection};
 
 use super::{Document, Feature, Op, Operand, Part, Scale, check::unit};
-use crate::{baselines::Baselines, hash};
+use crate::{
+    baselines::{Baselines, Table},
+    hash,
+};
 
 const BOUND: u32 = 16;
 const SMOOTHING: f64 = 10.0;
@@ -104,7 +107,7 @@ impl Program {
 
     /// Whether these are baselines of this program.
     pub fn fits(&self, baselines: &Baselines) -> bool {
-        let names = |i: usize| baselines.tables().get(i).map(|table| table.name());
+        let names = |i: usize| baselines.tables().get(i).map(Table::name);
         baselines.tables().len() == self.tables.len()
             && self.tables.iter().enumerate().all(|(i, table)| names(i) == Some(&table.name))
     }

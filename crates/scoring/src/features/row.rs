@@ -22,7 +22,7 @@ pub struct Cells<'a> {
     pub(super) keys: Vec<Option<u64>>,
 }
 
-impl<'a> Cells<'a> {
+impl Cells<'_> {
     /// Empty, with the memory of another one whose record is done with.
     pub fn recycled(other: Cells<'_>) -> Self {
         let Cells { mut slots, mut values, hashes, keys } = other;
@@ -121,7 +121,10 @@ impl Program {
 
 /// At most four decimals, without zeros at the end.
 fn put_number(number: f32, out: &mut String) -> bool {
+    // Most are whole, and these are quickly written. Writing to a string does not fail.
+    if number.fract() == 0.0 && number.abs() < 1e9 {
+        return write!(out, "{}", number as i64).is_ok();
+    }
     let rounded = (f64::from(number) * 1e4).round() / 1e4;
-    // Writing to a string does not fail.
     number.is_finite() && write!(out, "{rounded}").is_ok()
 }

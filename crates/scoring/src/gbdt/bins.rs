@@ -76,7 +76,9 @@ mod tests {
 
     fn column(values: &[f32]) -> Matrix {
         let mut matrix = Matrix::new(1);
-        values.iter().for_each(|x| matrix.push(&[*x]));
+        for x in values {
+            matrix.push(&[*x]);
+        }
         matrix
     }
 

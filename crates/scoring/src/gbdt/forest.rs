@@ -119,15 +119,21 @@ impl Forest {
     }
 
     /// The leaves that a row comes to in the trees of a group.
+    #[expect(clippy::needless_bitwise_bool, reason = "no branch: which way a row goes is what a predictor cannot know")]
     fn walk(&self, row: &[f32], group: &Group) -> [usize; ABREAST] {
         let mut at = group.roots;
         for _ in 0..group.depth {
+            let mut moved = 0;
             for (at, root) in at.iter_mut().zip(group.roots) {
                 let step = self.steps[*at as usize];
                 let x = row[usize::from(step.feature & !MISSING_RIGHT)];
-                // No branch: which way a row goes is what a predictor cannot know.
                 let right = (x > step.threshold) | (x.is_nan() & (step.feature & MISSING_RIGHT != 0));
-                *at = root + u32::from(step.left) + u32::from(right);
+                let next = root + u32::from(step.left) + u32::from(right);
+                moved |= *at ^ next;
+                *at = next;
+            }
+            if moved == 0 {
+                break; // all are at their leaves
             }
         }
         at.map(|at| at as usize)

@@ -5,6 +5,9 @@ use super::{
     model::{self, Node, Tree, on_grid},
 };
 
+/// Children are named by 16 bits.
+const MOST_LEAVES: usize = 4096;
+
 /// A tree, and the way that binned rows take through it.
 pub(super) struct Grown {
     pub(super) tree: Tree,
@@ -41,7 +44,7 @@ pub(super) fn grow(soil: Soil<'_>, rows: Vec<u32>) -> Grown {
     open.extend(soil.leaf(0, rows, histogram, sums[0]));
 
     let mut leaves = 1;
-    while leaves < settings.leaves {
+    while leaves < settings.leaves.min(MOST_LEAVES) {
         let Some(leaf) = take_best(&mut open) else { break };
         let Leaf { node, rows, histogram, split } = leaf;
         let (left, right) = soil.part(&rows, split);

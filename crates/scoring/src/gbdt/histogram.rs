@@ -33,7 +33,8 @@ impl Sum {
 
     /// The value that a leaf of these rows takes.
     pub(super) fn step(self, l2: f64) -> f64 {
-        -self.gradient / (self.hessian + l2)
+        let weight = self.hessian + l2;
+        if weight > 0.0 { -self.gradient / weight } else { 0.0 }
     }
 
     /// Twice what such a leaf takes off the loss.

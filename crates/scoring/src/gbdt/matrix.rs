@@ -42,6 +42,7 @@ impl Matrix {
     }
 
     /// These rows of `self`, then those of `later`.
+    #[must_use]
     pub fn joined(mut self, later: &Self) -> Self {
         for (column, more) in self.columns.iter_mut().zip(&later.columns) {
             column.extend_from_slice(more);

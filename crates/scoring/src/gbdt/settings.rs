@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// Trees at most.
     pub rounds: usize,
-    /// Leaves of a tree at most.
+    /// Leaves of a tree at most, up to 4096.
     pub leaves: usize,
     /// What part of a tree's step is taken.
     pub shrinkage: f64,

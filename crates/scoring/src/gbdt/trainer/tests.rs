@@ -1,3 +1,5 @@
+#![expect(clippy::float_cmp, reason = "sums on the grid are exact: that is what is tested")]
+
 use proptest::prelude::*;
 
 use super::*;
@@ -53,7 +55,7 @@ fn the_seed_decides_and_nothing_else_does() {
 fn a_mean_is_the_mean_of_what_is_below() {
     let (rows, labels) = sample(500, 4);
     for tree in fit(&rows, &labels, None, &settings()).model.trees {
-        assert!(tree.nodes.len() <= 2 * 15 - 1);
+        assert!(tree.nodes.len() < 2 * 15);
         for node in &tree.nodes {
             let Some(split) = &node.split else { continue };
             let (left, right) = (&tree.nodes[usize::from(split.left)], &tree.nodes[usize::from(split.left) + 1]);
