@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Promises: a scored event is judged exactly once, under an id that a replay gives again
-//! (`tests/judge.rs`); what a verdict or a signal asks to be told is stored once and delivered at least once, under one
-//! `webhook-id` (`tests/notify.rs`).
+//! (`tests/contract/judge.rs`); what a verdict or a signal asks to be told is stored once and delivered at least once, under one
+//! `webhook-id` (`tests/contract/notify.rs`).
 
 mod args;
 mod deliver;

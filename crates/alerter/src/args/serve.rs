@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use millrace_core::{Pipeline, Span};
+use millrace_core::{Pipeline, Span, record::SIGNALS_TOPIC};
 use millrace_kafka::{
     Lane,
     lane::{LaneConfig, Limits},
@@ -92,6 +92,9 @@ struct LaneArgs {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Notifications")]
 pub(super) struct Notifying {
+    /// The topic of signals; of several installations on the same brokers each has its own.
+    #[arg(long, env = "MILLRACE_SIGNALS_TOPIC", value_name = "TOPIC", default_value = SIGNALS_TOPIC)]
+    pub(super) signals_topic: String,
     /// Receivers of signals that name none.
     #[arg(long, env = "MILLRACE_SIGNAL_RECEIVERS", value_name = "NAME", value_delimiter = ',')]
     pub(super) signal_receivers: Vec<String>,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use millrace_core::{Pipeline, Span, record::SIGNALS_TOPIC};
+use millrace_core::{Pipeline, Span};
 use millrace_kafka::{Admin, Producer, Source, admin::TopicSpec, producer, source::SourceConfig};
 use millrace_postgres::{Listener, Pool, check, listen};
 use millrace_runtime::{ConfigError, Process, Shutdown};
@@ -31,6 +31,7 @@ pub(super) struct Tellers {
     reader: Arc<notify::Reader>,
     settings: Arc<notify::Settings>,
     pipelines: Vec<Pipeline>,
+    signals_topic: String,
     receivers: BTreeMap<String, Receiver>,
     client: deliver::Client,
     delivery: deliver::Settings,
@@ -47,6 +48,7 @@ impl Tellers {
         notifying: Notifying,
     ) -> Result<Self, ConfigError> {
         let Notifying {
+            signals_topic,
             signal_receivers,
             signal_repeat,
             allow_private_receivers: private,
@@ -64,6 +66,7 @@ impl Tellers {
             reader: Arc::new(notify::Reader::new(registry.clone())),
             settings: Arc::new(notify::Settings::new(pipelines, signal_receivers, signal_repeat)),
             pipelines: pipelines.to_vec(),
+            signals_topic,
             receivers,
             client: deliver::Client::new(private)?,
             delivery: deliver::Settings { pauses, timeout: delivery_timeout.into() },
@@ -123,10 +126,10 @@ impl Tellers {
         loops.spawn(housekeeping::run(self.pool.clone(), self.retention, shutdown.clone()));
         for pipeline in self.pipelines.iter().map(Some).chain([None]) {
             let parts = self.parts(pipeline, &producer, meter);
-            let topic = pipeline.map_or_else(|| SIGNALS_TOPIC.to_owned(), Pipeline::verdicts_topic);
+            let topic = pipeline.map_or_else(|| self.signals_topic.clone(), Pipeline::verdicts_topic);
             let config = SourceConfig::new(format!("notify-{topic}"), parts.group.clone(), vec![topic]);
             let (kafka, meter, shutdown) = (self.kafka.clone(), meter.clone(), shutdown.clone());
-            let topics = if pipeline.is_none() { signal_topics(&self.pipelines) } else { Vec::new() };
+            let topics = if pipeline.is_none() { self.signal_topics() } else { Vec::new() };
             loops.spawn(async move {
                 if !ensure(&kafka, &topics, &shutdown).await {
                     return Ok(());
@@ -154,11 +157,13 @@ impl Tellers {
         producer: &Producer,
         meter: &opentelemetry::metrics::Meter,
     ) -> notify::Parts {
-        let dead = pipeline.map_or_else(dead_signals, Pipeline::dead_topic);
+        let dead = pipeline.map_or_else(|| self.dead_signals(), Pipeline::dead_topic);
         notify::Parts {
             pipeline: pipeline.map(|pipeline| pipeline.name().to_owned()),
-            group: pipeline
-                .map_or_else(|| format!("{SIGNALS_TOPIC}.{}", notify::STAGE), |pipeline| pipeline.group(notify::STAGE)),
+            group: pipeline.map_or_else(
+                || format!("{}.{}", self.signals_topic, notify::STAGE),
+                |pipeline| pipeline.group(notify::STAGE),
+            ),
             dead_topic: dead.into(),
             pool: self.pool.clone(),
             reader: Arc::clone(&self.reader),
@@ -167,25 +172,25 @@ impl Tellers {
             metrics: NotifyMetrics::new(meter),
         }
     }
-}
 
-/// Where signals go that cannot be read: they are of no pipeline.
-fn dead_signals() -> String {
-    format!("{SIGNALS_TOPIC}.dead")
-}
+    /// Where signals go that cannot be read: they are of no pipeline.
+    fn dead_signals(&self) -> String {
+        format!("{}.dead", self.signals_topic)
+    }
 
-/// The topics of signals, which belong to no document: as safe as the safest of the pipelines.
-fn signal_topics(pipelines: &[Pipeline]) -> Vec<TopicSpec> {
-    let of = |get: fn(&Pipeline) -> i32| pipelines.iter().map(get).max().unwrap_or(1);
-    let replication = of(|pipeline| pipeline.spec.topics.replication);
-    let in_sync = of(|pipeline| pipeline.spec.topics.min_insync);
-    let spec = |name: String| TopicSpec {
-        name,
-        partitions: 1,
-        replication,
-        config: [("min.insync.replicas".to_owned(), in_sync.to_string())].into(),
-    };
-    vec![spec(SIGNALS_TOPIC.to_owned()), spec(dead_signals())]
+    /// The topics of signals, which belong to no document: as safe as the safest of the pipelines.
+    fn signal_topics(&self) -> Vec<TopicSpec> {
+        let of = |get: fn(&Pipeline) -> i32| self.pipelines.iter().map(get).max().unwrap_or(1);
+        let replication = of(|pipeline| pipeline.spec.topics.replication);
+        let in_sync = of(|pipeline| pipeline.spec.topics.min_insync);
+        let spec = |name: String| TopicSpec {
+            name,
+            partitions: 1,
+            replication,
+            config: [("min.insync.replicas".to_owned(), in_sync.to_string())].into(),
+        };
+        vec![spec(self.signals_topic.clone()), spec(self.dead_signals())]
+    }
 }
 
 /// Makes topics that are missing, however long that takes; false when the shutdown comes first.
