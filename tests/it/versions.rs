@@ -16,8 +16,8 @@ fn newer(version: u32) -> String {
         field["type"] = json!("long");
     }
     if version == 3 {
-        // Removed: it has a default in the versions that have it.
-        fields.retain(|field| field["name"] != "split");
+        // Removed.
+        fields.retain(|field| field["name"] != "x_priority");
         for field in fields.iter_mut().filter(|field| field["name"] == "url_count") {
             // Renamed.
             field["name"] = json!("links");
@@ -56,8 +56,10 @@ fn mail(version: u32, number: usize) -> Value {
         event["size"] = json!(5_000_000_000_i64);
     }
     if version == 3 {
-        let links = event.as_object_mut().unwrap().remove("url_count").unwrap();
-        event["links"] = links;
+        let fields = event.as_object_mut().unwrap();
+        fields.remove("x_priority");
+        let links = fields.remove("url_count").unwrap();
+        fields.insert("links".to_owned(), links);
     }
     event
 }

@@ -121,7 +121,15 @@ impl<'a> Comparison<'a> {
         let mut found = names(&record.name, &record.aliases, &written.name);
         for (i, field) in record.fields.iter().enumerate() {
             match writers_field(written, field) {
-                Some(from) => found.extend(self.within(&format!("/fields/{i}/type"), field.node, from.node)),
+                Some(from) => {
+                    let within = self.within(&format!("/fields/{i}/type"), field.node, from.node);
+                    // A number in a pointer is not what a person looks for.
+                    let named = |it: Incompatibility| Incompatibility {
+                        message: format!("field {:?}: {}", field.name, it.message),
+                        ..it
+                    };
+                    found.extend(within.into_iter().map(named));
+                }
                 None if field.default.is_some() || self.has_default_symbol(field) => {}
                 None => found.extend(one(
                     IncompatibilityKind::ReaderFieldMissingDefaultValue,
