@@ -151,7 +151,10 @@ async fn partitions_move_between_sources_and_the_ledger_stays_whole() {
     };
     tokio::time::timeout(Duration::from_secs(60), moving).await.expect("the second gets its share");
     assert!(assigned.iter().all(|partition| revoked.contains(partition)), "{assigned:?} {revoked:?}");
+    let begin = std::time::Instant::now();
     first.close(Duration::from_secs(10)).await;
+    // It has left: nobody waits for its session to end, which is where a close that hangs would come to.
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
     send(&topic, 1_000..2_000).await;
     ledger.follow(&mut second, |ledger| ledger.values.len() >= 2_000).await;
     assert_eq!(ledger.numbers(), (0..2_000).collect::<Vec<_>>());

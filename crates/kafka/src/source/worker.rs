@@ -21,7 +21,7 @@ use tokio::sync::mpsc::{Sender, error::TrySendError};
 use super::{
     Batch, Event, Partition, SourceConfig,
     buffer::{Bounds, Buffer},
-    context::{Rebalance, SourceContext},
+    context::{Rebalance, SourceContext, give_up},
 };
 use crate::{
     admin::describe_topics,
@@ -132,10 +132,25 @@ impl Worker {
             }
         }
         self.commit(CommitMode::Sync);
+        self.answer();
         self.consumer.unsubscribe();
         let Self { consumer, events, .. } = self;
         close::within(CLOSE, "source", move || drop(consumer));
         drop(events);
+    }
+
+    /// Answers what the group waits for, now that nobody can be asked.
+    fn answer(&mut self) {
+        self.consumer.context().end();
+        let step = self.step.take().map(|step| match step {
+            Step::Announce { list, .. } | Step::Start { list, .. } | Step::Release { list, .. } => list,
+        });
+        let more = std::iter::from_fn(|| self.consumer.context().take()).map(|rebalance| match rebalance {
+            Rebalance::Assign(list) | Rebalance::Revoke(list) => list,
+        });
+        for list in step.into_iter().chain(more) {
+            give_up(&self.consumer, &list);
+        }
     }
 
     /// One turn of the loop; false when the caller has gone.
