@@ -222,6 +222,10 @@ pub mod event_service_client {
             self
         }
         /// Publishes a batch and answers when each event's outcome is known.
+        ///
+        /// When that of some is not known in time, the status is UNAVAILABLE and its details (google.rpc.Status) hold a
+        /// google.rpc.RetryInfo and a PublishResponse with status, id and code of each event; where those are more than 5 KiB,
+        /// which stock clients refuse in trailers, the answer is OK with EVENT_STATUS_UNKNOWN among its results.
         pub async fn publish(
             &mut self,
             request: impl tonic::IntoRequest<super::PublishRequest>,
@@ -247,7 +251,9 @@ pub mod event_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// The same for batch after batch. Answers come in the order of the requests; the server stops reading while too many
-        /// are under way.
+        /// are under way. Events of unknown outcome are results as any other, and the stream goes on. A batch that is refused
+        /// as a whole ends the stream with its status, after the answers to the batches before it; so does a server that
+        /// stops. What was not answered then may be sent again with the same ids.
         pub async fn publish_stream(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
@@ -292,6 +298,10 @@ pub mod event_service_server {
     #[async_trait]
     pub trait EventService: std::marker::Send + std::marker::Sync + 'static {
         /// Publishes a batch and answers when each event's outcome is known.
+        ///
+        /// When that of some is not known in time, the status is UNAVAILABLE and its details (google.rpc.Status) hold a
+        /// google.rpc.RetryInfo and a PublishResponse with status, id and code of each event; where those are more than 5 KiB,
+        /// which stock clients refuse in trailers, the answer is OK with EVENT_STATUS_UNKNOWN among its results.
         async fn publish(
             &self,
             request: tonic::Request<super::PublishRequest>,
@@ -303,7 +313,9 @@ pub mod event_service_server {
             + std::marker::Send
             + 'static;
         /// The same for batch after batch. Answers come in the order of the requests; the server stops reading while too many
-        /// are under way.
+        /// are under way. Events of unknown outcome are results as any other, and the stream goes on. A batch that is refused
+        /// as a whole ends the stream with its status, after the answers to the batches before it; so does a server that
+        /// stops. What was not answered then may be sent again with the same ids.
         async fn publish_stream(
             &self,
             request: tonic::Request<tonic::Streaming<super::PublishStreamRequest>>,
