@@ -3,6 +3,8 @@
 //! Beside it, in the same run, a bare idempotent producer of the same records to the same topic. Client, service and
 //! broker share the machine. Needs `KAFKA_BOOTSTRAP_SERVERS` and `DATABASE_URL`; `MILLRACE_BENCH_SECONDS` is 10.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on stops where it stands")]
+
 #[path = "../tests/it/registry.rs"]
 #[expect(dead_code, reason = "the tests use the rest")]
 mod registry;

@@ -13,7 +13,7 @@ use crate::{Error, Limits, Result, keys::KeyId};
 /// Keys whose allowances are remembered at once.
 const MAX_KEYS: u64 = 100_000;
 /// A key that was silent for this long has its whole burst back anyway.
-const FORGET_KEY_AFTER: Duration = Duration::from_secs(600);
+const FORGET_KEY_AFTER: Duration = Duration::from_mins(10);
 /// The unit in which bytes are counted: a semaphore counts to 2^29 at least.
 const PAGE: usize = 1024;
 

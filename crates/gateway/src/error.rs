@@ -157,12 +157,12 @@ pub struct Rejection {
 
 impl Rejection {
     /// About one field.
-    pub(crate) fn at(path: impl ToString, message: impl ToString) -> Self {
-        Self { code: Code::InvalidEvent, path: path.to_string(), message: message.to_string() }
+    pub(crate) fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: Code::InvalidEvent, path: path.into(), message: message.into() }
     }
 
     /// About the event and none of its fields.
-    pub(crate) fn whole(message: impl ToString) -> Self {
+    pub(crate) fn whole(message: impl Into<String>) -> Self {
         Self::at("", message)
     }
 

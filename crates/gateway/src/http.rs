@@ -118,7 +118,9 @@ impl Front {
             id.clone_into(&mut event.event_id);
         }
         if let Some(id) = text(&headers, &CORRELATION_ID) {
-            events.iter_mut().for_each(|event| id.clone_into(&mut event.correlation_id));
+            for event in &mut events {
+                id.clone_into(&mut event.correlation_id);
+            }
         }
         let traceparent = trace::traceparent(text(&headers, &trace::TRACEPARENT));
         let batch = Batch { pipeline: pipeline.to_owned(), writer, events, traceparent };

@@ -41,7 +41,7 @@ const RECHECK_AFTER: Duration = Duration::from_secs(30);
 /// How long such a look-up may hold a request up. After that the old answer goes.
 const RECHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a known key goes on without an answer from Postgres.
-const KEEP_KNOWN: Duration = Duration::from_secs(24 * 3600);
+const KEEP_KNOWN: Duration = Duration::from_hours(24);
 /// How long it is remembered that a key is unknown: guessing must not become a load on Postgres.
 const KEEP_UNKNOWN: Duration = Duration::from_secs(5);
 /// How long a look-up of a key that is not cached may take.
@@ -163,13 +163,11 @@ impl Keys {
     }
 
     async fn look_up(self: &Arc<Self>, id: KeyId) -> Result<Option<Arc<Key>>> {
-        let entry = match self.cache.get(&id).await {
-            Some(entry) => self.renewed(id, entry).await,
-            None => {
-                let load = self.cache.try_get_with(id, self.load(id, LOOKUP_TIMEOUT));
-                load.await.map_err(|error: Arc<Error>| (*error).clone())?
-            }
-        };
+        if let Some(entry) = self.cache.get(&id).await {
+            return Ok(self.renewed(id, entry).await.key.clone());
+        }
+        let load = self.cache.try_get_with(id, self.load(id, LOOKUP_TIMEOUT));
+        let entry = load.await.map_err(|error: Arc<Error>| (*error).clone())?;
         Ok(entry.key.clone())
     }
 
@@ -220,10 +218,13 @@ impl Keys {
         let mut listener = Listener::start(self.store.pool(), &[store::CHANNEL]);
         loop {
             match listener.next().await {
-                listen::Event::Notified { payload, .. } => match payload.parse() {
-                    Ok(id) => self.cache.invalidate(&KeyId::from_i64(id)).await,
-                    Err(_) => warn!(payload, "notification about an API key names none"),
-                },
+                listen::Event::Notified { payload, .. } => {
+                    if let Ok(id) = payload.parse() {
+                        self.cache.invalidate(&KeyId::from_i64(id)).await;
+                    } else {
+                        warn!(payload, "notification about an API key names none");
+                    }
+                }
                 // What changed before is not told again.
                 listen::Event::Connected => {
                     *self.told_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();

@@ -109,7 +109,7 @@ impl<'p> Arena<'p> {
     fn draft(&mut self, payload: Payload, answer: &mut Answer) -> Result<Draft, Rejection> {
         let correlation = correlation_id(answer);
         if !answer.event_id.is_empty() {
-            id::check_event_id(&answer.event_id).map_err(Rejection::whole)?;
+            id::check_event_id(&answer.event_id).map_err(|error| Rejection::whole(error.to_string()))?;
         }
         correlation?;
         let start = self.values.len();
@@ -124,7 +124,7 @@ impl<'p> Arena<'p> {
             Value::AsSent(datum) => datum,
         };
         let mut slots = Vec::with_capacity(plan.fields.len());
-        plan.fields.read(datum, &mut slots).map_err(Rejection::whole)?;
+        plan.fields.read(datum, &mut slots).map_err(|corrupt| Rejection::whole(corrupt.to_string()))?;
         let (id_slot, key_slots) = slots.split_at(usize::from(plan.id.is_some()));
         find_event_id(answer, id_slot.first(), plan)?;
         let event_id = append(side, answer.event_id.as_bytes());
@@ -156,10 +156,7 @@ impl<'p> Arena<'p> {
         self.values.extend_from_slice(&self.plan.prefix);
         if let Err(mismatch) = self.plan.encoder.encode(&json, &mut self.values) {
             peek_event_id(answer, &json, self.plan);
-            return Err(Rejection::at(
-                &mismatch.path,
-                format_args!("expected {}, got {}", mismatch.expected, mismatch.got),
-            ));
+            return Err(Rejection::at(&mismatch.path, format!("expected {}, got {}", mismatch.expected, mismatch.got)));
         }
         let size = self.values.len() - start;
         if size > self.max_event_bytes {
@@ -218,11 +215,11 @@ fn find_event_id(answer: &mut Answer, field: Option<&Slot<'_>>, plan: &Plan) -> 
     answer.event_id = match field {
         None | Some(Slot::Missing | Slot::Null) => mint(),
         Some(Slot::Str(text)) => {
-            id::check_event_id(text).map_err(|error| Rejection::at(plan.id_path(), error))?;
+            id::check_event_id(text).map_err(|error| Rejection::at(plan.id_path(), error.to_string()))?;
             (*text).to_owned()
         }
         Some(Slot::Long(number)) => number.to_string(),
-        Some(other) => return Err(Rejection::at(plan.id_path(), format_args!("cannot be an event id: {other:?}"))),
+        Some(other) => return Err(Rejection::at(plan.id_path(), format!("cannot be an event id: {other:?}"))),
     };
     Ok(())
 }
@@ -269,3 +266,6 @@ fn write_text(side: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     use std::io::Write;
     side.write_fmt(text).expect("a Vec takes all that is written");
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,7 +158,7 @@ mod tests {
         };
         assert_eq!(read("250m"), Some(Duration::from_millis(250)));
         assert_eq!(read("3S"), Some(Duration::from_secs(3)));
-        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!(read("99999999H"), Some(Duration::from_hours(99_999_999)));
         assert_eq!((read("S"), read("3"), read("3x")), (None, None, None));
         assert_eq!(patience(&MetadataMap::new()), None);
     }

@@ -23,7 +23,7 @@ struct EventResult<'a> {
 }
 
 #[derive(Serialize)]
-struct Results<'a> {
+struct Answered<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,12 +67,12 @@ pub(super) fn results(answers: &[Answer]) -> (Response<Body>, &'static str) {
     if answers.iter().any(|answer| answer.outcome.is_unknown()) {
         let message = "Kafka did not acknowledge all events: send the unknown ones again with the same ids";
         let code = Code::Unavailable;
-        let body = Results { code: Some(code.as_str()), message: Some(message), results };
+        let body = Answered { code: Some(code.as_str()), message: Some(message), results };
         return (respond(code.http(), Some(RETRY_AFTER), &body), "unknown");
     }
     let accepted = answers.iter().all(|answer| answer.outcome == Outcome::Accepted);
     let outcome = if accepted { "accepted" } else { "rejected" };
-    (respond(200, None, &Results { code: None, message: None, results }), outcome)
+    (respond(200, None, &Answered { code: None, message: None, results }), outcome)
 }
 
 /// Why the request as a whole was refused.

@@ -10,7 +10,7 @@ use millrace_proto::gateway::v1::{
 };
 use millrace_schema::Schema;
 use serde_json::{Value, json};
-use tonic::{Code, Status};
+use tonic::{Code, Status, codec::CompressionEncoding};
 
 use crate::support::{ADMIN_TOKEN, Gateway, V1, World, authorized, avro, key_id};
 
@@ -25,11 +25,11 @@ fn avro_event(json: &Value) -> Event {
 
 /// A batch in the schema with that id.
 pub(crate) fn batch(world: &World, events: Vec<Event>) -> PublishRequest {
-    PublishRequest { pipeline: world.pipeline.clone(), schema: schema(Ref::Id(1)), events }
+    PublishRequest { pipeline: world.pipeline.clone(), schema: Some(schema(Ref::Id(1))), events }
 }
 
-fn schema(name: Ref) -> Option<SchemaRef> {
-    Some(SchemaRef { r#ref: Some(name) })
+fn schema(name: Ref) -> SchemaRef {
+    SchemaRef { r#ref: Some(name) }
 }
 
 async fn publish(gateway: &Gateway, key: &str, request: PublishRequest) -> Result<Vec<EventResult>, Status> {
@@ -47,7 +47,7 @@ async fn avro_is_taken_by_id_guid_and_version_and_needs_one_of_them() {
     let key = world.key(&gateway).await;
     let guid = Schema::parse(V1).unwrap().guid().to_string();
     for (i, name) in [Ref::Id(1), Ref::Guid(guid), Ref::Version(1)].into_iter().enumerate() {
-        let request = PublishRequest { schema: schema(name), ..batch(&world, vec![event(&i.to_string())]) };
+        let request = PublishRequest { schema: Some(schema(name)), ..batch(&world, vec![event(&i.to_string())]) };
         let results = publish(&gateway, &key, request).await.unwrap();
         assert_eq!(results[0].event_id, i.to_string());
         assert_eq!(statuses(&results), [EventStatus::Accepted]);
@@ -59,7 +59,7 @@ async fn avro_is_taken_by_id_guid_and_version_and_needs_one_of_them() {
     let unnamed = PublishRequest { schema: None, ..batch(&world, vec![event("3")]) };
     assert_eq!(publish(&gateway, &key, unnamed).await.unwrap_err().code(), Code::InvalidArgument);
     for name in [Ref::Id(99), Ref::Version(9), Ref::Guid(uuid::Uuid::nil().to_string()), Ref::Guid("x".to_owned())] {
-        let unknown = PublishRequest { schema: schema(name), ..batch(&world, vec![event("3")]) };
+        let unknown = PublishRequest { schema: Some(schema(name)), ..batch(&world, vec![event("3")]) };
         assert_eq!(publish(&gateway, &key, unknown).await.unwrap_err().code(), Code::InvalidArgument);
     }
 }
@@ -70,7 +70,7 @@ async fn a_schema_of_another_subject_is_refused() {
     let id = world.registry.register("another-subject", &V1.replace("Visit", "Other"));
     let gateway = world.gateway().await;
     let key = world.key(&gateway).await;
-    let request = PublishRequest { schema: schema(Ref::Id(id)), ..batch(&world, vec![event("1")]) };
+    let request = PublishRequest { schema: Some(schema(Ref::Id(id))), ..batch(&world, vec![event("1")]) };
     let refused = publish(&gateway, &key, request).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(refused.message().contains(&world.subject()), "{refused}");
@@ -242,6 +242,11 @@ async fn bounds_are_those_of_http() {
     assert!(refused.message().contains("3 events"), "{refused}");
     let refused = publish(&gateway, &key, batch(&world, vec![large(20_000)])).await.unwrap_err();
     assert!([Code::ResourceExhausted, Code::OutOfRange].contains(&refused.code()), "{refused}");
+    let bomb = batch(&world, vec![large(4 << 20)]);
+    let mut zipped = gateway.events().send_compressed(CompressionEncoding::Gzip);
+    let refused = zipped.publish(authorized(bomb, &key)).await.unwrap_err();
+    assert_ne!(refused.code(), Code::Ok, "{refused}");
+    zipped.publish(authorized(batch(&world, vec![]), &key)).await.unwrap();
     let refused = publish(&gateway, &key, batch(&world, vec![event("3"); 3])).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert!(refused.message().contains("3 events per second"), "{refused}");

@@ -1,5 +1,7 @@
 //! The gateway's contract, against the real Kafka and Postgres.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, in its helpers too")]
+
 mod proxy;
 mod registry;
 mod support;
@@ -10,3 +12,4 @@ mod keys;
 mod limits;
 mod outages;
 mod process;
+mod tls;
