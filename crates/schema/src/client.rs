@@ -37,7 +37,7 @@ const MISSING: Duration = Duration::from_secs(2);
 /// How long the latest version of a subject counts as such.
 const LATEST: Duration = Duration::from_secs(5);
 /// The same while changes are watched; not for ever, as a change may be told while the older version is on its way here.
-const LATEST_WATCHED: Duration = Duration::from_secs(60);
+const LATEST_WATCHED: Duration = Duration::from_mins(1);
 
 /// A schema as the registry holds it.
 #[derive(Clone, Debug)]
