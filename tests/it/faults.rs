@@ -101,7 +101,10 @@ async fn the_books_balance(world: &World, outcome: &Outcome) {
     assert_eq!(judged.into_iter().collect::<BTreeSet<String>>(), stored);
 
     assert_eq!(world.number(DIFFERENT_AGGREGATES).await, 0);
-    assert_eq!(world.cli(["dead", "list", "mail-trust", "--output", "json"]).await.unwrap().json(), serde_json::json!([]));
+    assert_eq!(
+        world.cli(["dead", "list", "mail-trust", "--output", "json"]).await.unwrap().json(),
+        serde_json::json!([])
+    );
 }
 
 /// Groups of the aggregate that are not exactly what the rows give, in either direction.

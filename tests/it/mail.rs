@@ -52,7 +52,7 @@ fn auc(mut scored: Vec<(f64, bool)>) -> f64 {
     scored.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut ranks, mut i) = (0.0, 0);
     while i < scored.len() {
-        let end = i + scored[i..].iter().take_while(|(score, _)| *score == scored[i].0).count();
+        let end = i + scored[i..].iter().take_while(|(score, _)| score.total_cmp(&scored[i].0).is_eq()).count();
         let rank = (i + 1 + end) as f64 / 2.0;
         ranks += rank * scored[i..end].iter().filter(|(_, positive)| *positive).count() as f64;
         i = end;

@@ -1,4 +1,5 @@
 //! Stories that cross services, on real parts: Kafka and Postgres of the local stack and the real binaries.
+#![allow(clippy::unwrap_used, reason = "a story ends at the first surprise")]
 
 mod architecture;
 mod faults;

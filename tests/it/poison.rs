@@ -56,7 +56,9 @@ async fn poison_is_set_aside_with_a_reason_and_comes_through_once_mended() {
     assert_eventually!(world.number("SELECT count(*) FROM pipeline.mail_trust").await => 100, within: 60);
     assert_eventually!(letters(&world).await.len() => 4, within: 60);
     let letters = letters(&world).await;
-    let of = |event: &str| letters.iter().find(|letter| letter["event_id"] == event).unwrap_or_else(|| panic!("{letters:?}"));
+    let of = |event: &str| {
+        letters.iter().find(|letter| letter["event_id"] == event).unwrap_or_else(|| panic!("{letters:?}"))
+    };
     for event in ["cut", "alien", "bare"] {
         assert_eq!(of(event)["stage"], "scorer", "{letters:?}");
         assert!(!of(event)["reason"].as_str().unwrap().is_empty());

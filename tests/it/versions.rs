@@ -113,7 +113,11 @@ async fn three_versions_of_the_event_pass_through_every_stage_into_one_table() {
 async fn an_incompatible_schema_is_refused_with_its_field() {
     let _turn = crate::turn().await;
     let world = World::builder().start().await.unwrap();
-    let schema = millrace_demo::SCHEMA.replacen("\"name\": \"size\",\n   \"type\": \"int\"", "\"name\": \"size\",\n   \"type\": \"string\"", 1);
+    let schema = millrace_demo::SCHEMA.replacen(
+        "\"name\": \"size\",\n   \"type\": \"int\"",
+        "\"name\": \"size\",\n   \"type\": \"string\"",
+        1,
+    );
     assert_ne!(schema, millrace_demo::SCHEMA);
     std::fs::write(world.documents().join("schemas/email-metadata.avsc"), schema).unwrap();
     let document = world.documents().join("mail-trust.yaml");

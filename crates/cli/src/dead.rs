@@ -187,7 +187,7 @@ impl Show {
         };
         let headers = letter.record.headers.iter();
         let headers = headers.map(|(name, value)| (name.to_owned(), String::from_utf8_lossy(value).into_owned()));
-        let bytes = letter.record.value.iter().flatten().map(|byte| format!("{byte:02x}")).collect();
+        let bytes = decode::hex(letter.record.value.as_deref().unwrap_or_default());
         let detail = Detail { headers: headers.collect(), bytes, value, fault, letter };
         output.value(&detail, |detail| {
             let Letter { id, stage, code, reason, topic, partition, offset, at, .. } = &detail.letter;

@@ -54,10 +54,15 @@ pub(crate) async fn value(registry: &Client, record: &Record) -> anyhow::Result<
     Ok(Some(json::to_json(&registered.schema, datum)?))
 }
 
+/// Bytes for people who have to look at them.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |text, byte| text + &format!("{byte:02x}"))
+}
+
 fn headers(record: &Record) -> Map<String, Value> {
     let text = |value: &[u8]| match std::str::from_utf8(value) {
         Ok(text) => text.to_owned(),
-        Err(_) => value.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Err(_) => hex(value),
     };
     record.headers.iter().map(|(name, value)| (name.to_owned(), Value::String(text(value)))).collect()
 }

@@ -1,6 +1,6 @@
 //! Defaults from the local stack's `.millrace/env`.
 
-use std::{collections::HashMap, env, fs, path::Path};
+use std::{collections::HashMap, env, fs};
 
 use clap::Command;
 
@@ -15,15 +15,6 @@ impl Defaults {
             folder.ancestors().find_map(|folder| fs::read_to_string(folder.join(".millrace/env")).ok())
         });
         Self(found.map(|text| parse(&text)).unwrap_or_default())
-    }
-
-    /// Of that file; for `dev`, which writes it.
-    pub(crate) fn read(path: &Path) -> std::io::Result<Self> {
-        Ok(Self(parse(&fs::read_to_string(path)?)))
-    }
-
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
     }
 
     /// Gives every argument whose environment variable is in the file that value as its default. The environment and the
@@ -68,6 +59,6 @@ mod tests {
         };
         assert_eq!(place(&["c", "s"]), "here");
         assert_eq!(place(&["c", "s", "--place", "there"]), "there");
-        assert_eq!(defaults.get("OTHER"), Some("x y"));
+        assert_eq!(defaults.0["OTHER"], "x y");
     }
 }

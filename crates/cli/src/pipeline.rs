@@ -23,7 +23,7 @@ pub(crate) enum Command {
     },
     /// Make the topics, subjects and tables that a document needs. Says what will change, then changes it; what is
     /// there already is left alone.
-    Apply(Apply),
+    Apply(Box<Apply>),
     /// Print the JSON Schema of the document, for editors.
     Schema,
 }

@@ -45,7 +45,8 @@ pub(crate) struct Args {
 /// One stage of the way.
 #[derive(Clone, Debug, Serialize)]
 struct Stage {
-    stage: &'static str,
+    #[serde(rename = "stage")]
+    name: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<Timestamp>,
     /// Topic, partition and offset, or table and key.
@@ -85,9 +86,9 @@ impl Args {
         output.value(&trace, |trace| {
             let head = format!("event {}", trace.event_id);
             let correlation = trace.correlation_id.as_ref().map(|id| format!("\ncorrelation {id}")).unwrap_or_default();
-            let lines = trace.stages.iter().map(|Stage { stage, time, place, detail }| {
+            let lines = trace.stages.iter().map(|Stage { name, time, place, detail }| {
                 let time = time.map_or_else(|| "-".to_owned(), |at| format!("{at:.3}"));
-                format!("\n{time:<25} {stage:<10} {place:<40} {detail}")
+                format!("\n{time:<25} {name:<10} {place:<40} {detail}")
             });
             head + &correlation + &lines.collect::<String>()
         })
@@ -134,7 +135,7 @@ impl Args {
             );
             let place =
                 format!("{} {}", text(&row, "receiver").unwrap_or_default(), text(&row, "id").unwrap_or_default());
-            trace.stages.push(Stage { stage: "notified", time: time(&row, "updated_at"), place, detail });
+            trace.stages.push(Stage { name: "notified", time: time(&row, "updated_at"), place, detail });
         }
         Ok(())
     }
@@ -160,7 +161,7 @@ impl Args {
                     _ => None,
                 };
                 let place = format!("{}/{}/{}", shown.topic, shown.partition, shown.offset);
-                trace.stages.push(Stage { stage, time: at.or(shown.time), place, detail });
+                trace.stages.push(Stage { name: stage, time: at.or(shown.time), place, detail });
             }
         }
         Ok(())
@@ -196,7 +197,7 @@ fn stored(table: &str, event_id: &str, row: &Value) -> Stage {
         Some(action) => format!("verdict {action}, rule {}", text(row, "rule").unwrap_or_default()),
         None => format!("row of {}", text(row, "source").unwrap_or_default()),
     };
-    Stage { stage: "stored", time: time(row, "imported_at"), place, detail }
+    Stage { name: "stored", time: time(row, "imported_at"), place, detail }
 }
 
 fn detail(stage: &str, shown: &decode::Shown) -> String {

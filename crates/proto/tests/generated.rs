@@ -53,7 +53,10 @@ fn the_checked_in_code_is_what_the_proto_files_generate() {
     }
     for (name, content) in &files {
         let stored = fs::read(folder.join(name)).unwrap_or_default();
-        assert!(stored == *content, "src/gen/{name} is stale: run MILLRACE_GENERATE=1 cargo test --release -p millrace-proto");
+        assert!(
+            stored == *content,
+            "src/gen/{name} is stale: run MILLRACE_GENERATE=1 cargo test --release -p millrace-proto"
+        );
     }
     assert_eq!(fs::read_dir(&folder).unwrap().count(), files.len(), "a file in src/gen that nothing generates");
 }

@@ -44,7 +44,7 @@ impl Sender {
     /// Sends one batch of (id, Avro datum) until every event is accepted or rejected, for two minutes at most.
     pub async fn send(&mut self, batch: Vec<(String, Vec<u8>)>, outcome: &mut Outcome) -> anyhow::Result<()> {
         outcome.sent.extend(batch.iter().map(|(id, _)| id.clone()));
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
+        let deadline = tokio::time::Instant::now() + Duration::from_mins(2);
         let mut left = batch;
         while !left.is_empty() {
             anyhow::ensure!(

@@ -220,7 +220,7 @@ impl World {
 
     /// Waits until Postgres is there again, then returns a connection.
     pub async fn client(&self) -> anyhow::Result<millrace_postgres::Client> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             match self.pool.get().await {
                 Ok(client) if client.simple_query("SELECT 1").await.is_ok() => return Ok(client),
