@@ -35,7 +35,7 @@ pub struct Train {
     #[arg(long, value_name = "N", default_value_t = Settings::default().baseline_keys)]
     baseline_keys: usize,
     /// Avro container files: records with labels; those without one are counted in the baselines.
-    #[arg(required = true, value_name = "AVRO")]
+    #[arg(required = true, value_name = "AVRO", help_heading = "Input")]
     inputs: Vec<PathBuf>,
 }
 

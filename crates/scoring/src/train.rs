@@ -55,7 +55,7 @@ impl Default for Settings {
             valid_fraction: 0.2,
             warm_up: 0.0,
             refit: true,
-            baseline_keys: 200_000,
+            baseline_keys: 100_000,
             trees: gbdt::Settings::default(),
         }
     }

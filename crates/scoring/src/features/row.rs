@@ -128,3 +128,38 @@ fn put_number(number: f32, out: &mut String) -> bool {
     let rounded = (f64::from(number) * 1e4).round() / 1e4;
     number.is_finite() && write!(out, "{rounded}").is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recycled_cells_keep_their_memory_and_nothing_else() {
+        let mut cells =
+            Cells { slots: vec![Slot::Str("a"); 64], values: vec![Value::Text("a"); 64], ..Cells::default() };
+        let places = (cells.slots.as_ptr().addr(), cells.values.as_ptr().addr());
+        for _ in 0..3 {
+            cells = Cells::recycled(cells);
+            assert_eq!((cells.slots.len(), cells.values.len()), (0, 0));
+            assert_eq!((cells.slots.as_ptr().addr(), cells.values.as_ptr().addr()), places);
+        }
+    }
+
+    #[test]
+    fn numbers_are_shown_short() {
+        let shown = |number| {
+            let mut out = String::new();
+            put_number(number, &mut out).then_some(out)
+        };
+        assert_eq!(
+            [7.0, -1.0, 0.123_456, 1.5e9, f32::NAN].map(shown),
+            [
+                Some("7".to_owned()),
+                Some("-1".to_owned()),
+                Some("0.1235".to_owned()),
+                Some("1500000000".to_owned()),
+                None
+            ]
+        );
+    }
+}
