@@ -52,36 +52,8 @@ impl Settings {
     }
 }
 
-/// Delivers to one receiver until the shutdown; attempts that have begun are finished. `bell` is rung when there is
-/// something to deliver.
-pub(crate) async fn run(
-    (pool, client): (Pool, Client),
-    receiver: Receiver,
-    settings: Settings,
-    bell: Arc<Notify>,
-    (metrics, shutdown): (DeliveryMetrics, Shutdown),
-) -> anyhow::Result<()> {
-    let log = Log::new(pool, receiver.name.clone());
-    let courier = Courier { log, client, receiver, settings, metrics };
-    let mut known = None;
-    while !shutdown.is_triggered() {
-        let pause = match courier.round(&mut known).await {
-            Ok(pause) => pause,
-            Err(error) => {
-                tracing::warn!(receiver = courier.receiver.name, %error, "cannot read the log of notifications, trying again");
-                PAUSE
-            }
-        };
-        tokio::select! {
-            () = shutdown.wait() => {}
-            () = bell.notified() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
-    Ok(())
-}
-
-struct Courier {
+/// Delivers to one receiver.
+pub(crate) struct Courier {
     log: Log,
     client: Client,
     receiver: Receiver,
@@ -90,6 +62,38 @@ struct Courier {
 }
 
 impl Courier {
+    pub(crate) fn new(
+        pool: Pool,
+        client: Client,
+        receiver: Receiver,
+        settings: Settings,
+        metrics: DeliveryMetrics,
+    ) -> Self {
+        Self { log: Log::new(pool, receiver.name.clone()), client, receiver, settings, metrics }
+    }
+
+    /// Delivers until the shutdown; attempts that have begun are finished. `bell` is rung when there is something to
+    /// deliver.
+    pub(crate) async fn run(self, bell: Arc<Notify>, shutdown: Shutdown) -> anyhow::Result<()> {
+        let mut known = None;
+        while !shutdown.is_triggered() {
+            let pause = match self.round(&mut known).await {
+                Ok(pause) => pause,
+                Err(error) => {
+                    let receiver = &self.receiver.name;
+                    tracing::warn!(receiver, %error, "cannot read the log of notifications, trying again");
+                    PAUSE
+                }
+            };
+            tokio::select! {
+                () = shutdown.wait() => {}
+                () = bell.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Delivers all that is due, and returns how long nothing else is.
     async fn round(&self, known: &mut Option<String>) -> Result<Duration, millrace_postgres::Error> {
         let address = self.receiver.fingerprint();

@@ -41,10 +41,9 @@ impl Error {
     /// What goes into the dead letter.
     pub fn code(&self) -> Code {
         match self {
-            Self::NoValue => Code::InvalidEvent,
+            Self::NoValue | Self::NotScored(_) => Code::InvalidEvent,
             Self::Framing(error) => error.code(),
             Self::Schema(error) => error.code(),
-            Self::NotScored(_) => Code::InvalidEvent,
             Self::Unreadable { code, .. } => *code,
             Self::Corrupt(error) => error.code(),
             Self::Refused(error) => error.code(),

@@ -7,7 +7,7 @@ use millrace_postgres::{Error, Pool};
 use millrace_runtime::Shutdown;
 
 /// How often it is looked at.
-const EVERY: Duration = Duration::from_secs(600);
+const EVERY: Duration = Duration::from_mins(10);
 /// Rows that one statement deletes: a long backlog holds nobody up.
 const AT_ONCE: i64 = 5_000;
 

@@ -88,7 +88,7 @@ impl Judge {
             Err(error) => return Ok(Err(error.into())),
         };
         let verdict = Verdict {
-            verdict_id: id::verdict(&self.pipeline, head.event_id, policy.revision(), head.model_version),
+            id: id::verdict(&self.pipeline, head.event_id, policy.revision(), head.model_version),
             pipeline: &self.pipeline,
             policy_revision: policy.revision(),
             judged_at: now,

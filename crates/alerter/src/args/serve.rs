@@ -17,7 +17,7 @@ use millrace_kafka::{
     lane::{LaneConfig, Limits},
 };
 use millrace_policy::Policy;
-use millrace_runtime::{ConfigError, Ready};
+use millrace_runtime::{ConfigError, Process, Ready};
 use millrace_schema::client;
 use tokio::runtime::Handle;
 
@@ -125,35 +125,45 @@ impl Serve {
             return Err(ConfigError::new("--pipelines: no pipeline has a `policy`, so there is nothing to do"))?;
         }
         let registry = client::Client::new(&registry).map_err(|error| ConfigError::new(error.to_string()))?;
-        let tellers = match loops.contains(&Loop::Notify) {
-            true => Some(Tellers::new(&kafka, &registry, postgres, &judged, notifying)?),
-            false => None,
+        let tellers = if loops.contains(&Loop::Notify) {
+            Some(Tellers::new(&kafka, &registry, postgres, &judged, notifying)?)
+        } else {
+            None
         };
         let mut process = runtime.start("alerter").await?;
-        let policies = match loops.contains(&Loop::Judge) {
-            true => Some(compile(&registry, &judged).await?),
-            false => None,
-        };
         if let Some(tellers) = tellers {
             tellers.spawn(&mut process)?;
         }
-        if let Some(policies) = policies {
-            let gate = Gate::new(process.readiness("judge"), policies.len() * usize::from(lanes.lanes));
-            for (pipeline, policy) in judged.iter().zip(policies) {
-                for index in 0..usize::from(lanes.lanes) {
-                    let lookup = Box::new(Remote::new(Handle::current(), registry.clone(), pipeline));
-                    let judge = Judge::new(pipeline, policy.clone(), lookup, &process.meter());
-                    let config = lanes.config(pipeline, process.instance_id(), index);
-                    let lane = Lane::new(&kafka, config, judge, process.meter()).on_ready(gate.pass());
-                    process.spawn_thread(lane.name(), LANE_BUDGET, move |shutdown| lane.run(shutdown));
-                }
-            }
+        if loops.contains(&Loop::Judge) {
+            lanes.spawn(&kafka, &registry, &judged, &mut process).await?;
         }
         process.run_until_signal().await
     }
 }
 
 impl LaneArgs {
+    /// Begins to judge.
+    async fn spawn(
+        &self,
+        kafka: &millrace_kafka::Client,
+        registry: &client::Client,
+        pipelines: &[Pipeline],
+        process: &mut Process,
+    ) -> anyhow::Result<()> {
+        let policies = compile(registry, pipelines).await?;
+        let gate = Gate::new(process.readiness("judge"), pipelines.len() * usize::from(self.lanes));
+        for (pipeline, policy) in pipelines.iter().zip(policies) {
+            for index in 0..usize::from(self.lanes) {
+                let lookup = Box::new(Remote::new(Handle::current(), registry.clone(), pipeline));
+                let judge = Judge::new(pipeline, policy.clone(), lookup, &process.meter());
+                let config = self.config(pipeline, process.instance_id(), index);
+                let lane = Lane::new(kafka, config, judge, process.meter()).on_ready(gate.pass());
+                process.spawn_thread(lane.name(), LANE_BUDGET, move |shutdown| lane.run(shutdown));
+            }
+        }
+        Ok(())
+    }
+
     fn config(&self, pipeline: &Pipeline, instance: &str, index: usize) -> LaneConfig {
         let linger = Duration::from_millis(self.lane_linger_ms);
         LaneConfig {

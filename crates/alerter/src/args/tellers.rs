@@ -1,6 +1,6 @@
 //! The loop `notify` and what follows from it: streams, telling, delivering, listening, housekeeping.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use millrace_core::{Pipeline, Span};
@@ -8,6 +8,7 @@ use millrace_kafka::{Admin, Producer, Source, admin::TopicSpec, producer, source
 use millrace_postgres::{Listener, Pool, check, listen};
 use millrace_runtime::{ConfigError, Process, Shutdown};
 use millrace_schema::client;
+use opentelemetry::metrics::Meter;
 use tokio::{sync::Notify, task::JoinSet};
 
 use super::serve::Notifying;
@@ -104,12 +105,7 @@ impl Tellers {
     }
 
     /// All loops until the shutdown; the first that fails ends the others.
-    async fn run(
-        self,
-        producer: Producer,
-        meter: &opentelemetry::metrics::Meter,
-        shutdown: Shutdown,
-    ) -> anyhow::Result<()> {
+    async fn run(self, producer: Producer, meter: &Meter, shutdown: Shutdown) -> anyhow::Result<()> {
         let mut loops: JoinSet<anyhow::Result<()>> = JoinSet::new();
         let metrics = DeliveryMetrics::new(meter);
         let due = Arc::new(Notify::new());
@@ -117,46 +113,49 @@ impl Tellers {
         for receiver in self.receivers.values() {
             let bell = Arc::new(Notify::new());
             bells.push(Arc::clone(&bell));
-            let parts = (self.pool.clone(), self.client.clone());
-            let ending = (metrics.clone(), shutdown.clone());
-            loops.spawn(deliver::run(parts, receiver.clone(), self.delivery.clone(), bell, ending));
+            loops.spawn(self.courier(receiver, &metrics).run(bell, shutdown.clone()));
         }
         loops.spawn(listen(self.pool.clone(), Arc::clone(&due), bells, shutdown.clone()));
         loops.spawn(tell::run(self.pool.clone(), due, metrics, shutdown.clone()));
         loops.spawn(housekeeping::run(self.pool.clone(), self.retention, shutdown.clone()));
         for pipeline in self.pipelines.iter().map(Some).chain([None]) {
-            let parts = self.parts(pipeline, &producer, meter);
-            let topic = pipeline.map_or_else(|| self.signals_topic.clone(), Pipeline::verdicts_topic);
-            let config = SourceConfig::new(format!("notify-{topic}"), parts.group.clone(), vec![topic]);
-            let (kafka, meter, shutdown) = (self.kafka.clone(), meter.clone(), shutdown.clone());
-            let topics = if pipeline.is_none() { self.signal_topics() } else { Vec::new() };
-            loops.spawn(async move {
-                if !ensure(&kafka, &topics, &shutdown).await {
-                    return Ok(());
-                }
-                let source = Source::new(&kafka, config, Some(&meter)).context("read verdicts and signals")?;
-                notify::run(source, parts, shutdown).await
-            });
+            loops.spawn(self.stream(pipeline, &producer, meter, shutdown.clone()));
         }
-        let mut failure = None;
         while let Some(ended) = loops.join_next().await {
-            if let Err(error) = ended.context("supervise the notify loops").and_then(|result| result) {
-                failure.get_or_insert(error);
-            }
-            if failure.is_some() {
-                // Dropping the set would cut off attempts in the middle; the process ends anyway.
-                break;
-            }
+            // Of the others, what is under way is cut off: the process ends, and what is in Postgres is done again.
+            ended.context("supervise the notify loops")??;
         }
-        failure.map_or(Ok(()), Err)
+        Ok(())
     }
 
-    fn parts(
+    /// The stream of a pipeline's verdicts, or that of signals.
+    fn stream(
         &self,
         pipeline: Option<&Pipeline>,
         producer: &Producer,
-        meter: &opentelemetry::metrics::Meter,
-    ) -> notify::Parts {
+        meter: &Meter,
+        shutdown: Shutdown,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send + use<> {
+        let parts = self.parts(pipeline, producer, meter);
+        let topic = pipeline.map_or_else(|| self.signals_topic.clone(), Pipeline::verdicts_topic);
+        let config = SourceConfig::new(format!("notify-{topic}"), parts.group.clone(), vec![topic]);
+        let topics = if pipeline.is_none() { self.signal_topics() } else { Vec::new() };
+        let (kafka, meter) = (self.kafka.clone(), meter.clone());
+        async move {
+            if !ensure(&kafka, &topics, &shutdown).await {
+                return Ok(());
+            }
+            let source = Source::new(&kafka, config, Some(&meter)).context("read verdicts and signals")?;
+            notify::run(source, parts, shutdown).await
+        }
+    }
+
+    fn courier(&self, receiver: &Receiver, metrics: &DeliveryMetrics) -> deliver::Courier {
+        let (pool, client) = (self.pool.clone(), self.client.clone());
+        deliver::Courier::new(pool, client, receiver.clone(), self.delivery.clone(), metrics.clone())
+    }
+
+    fn parts(&self, pipeline: Option<&Pipeline>, producer: &Producer, meter: &Meter) -> notify::Parts {
         let dead = pipeline.map_or_else(|| self.dead_signals(), Pipeline::dead_topic);
         notify::Parts {
             pipeline: pipeline.map(|pipeline| pipeline.name().to_owned()),
@@ -225,7 +224,9 @@ async fn listen(pool: Pool, due: Arc<Notify>, bells: Vec<Arc<Notify>>, shutdown:
             due.notify_one();
         }
         if is(deliver::SEND) {
-            bells.iter().for_each(|bell| bell.notify_one());
+            for bell in &bells {
+                bell.notify_one();
+            }
         }
     }
 }

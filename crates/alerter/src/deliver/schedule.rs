@@ -20,7 +20,7 @@ pub(crate) const STANDARD: [Span; 9] = [
 ];
 
 /// The longest pause that a receiver can ask for.
-const MOST: Duration = Duration::from_secs(24 * 3600);
+const MOST: Duration = Duration::from_hours(24);
 
 /// What came of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub(crate) fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(300)];
+    const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_mins(5)];
 
     fn status(status: u16) -> Answer {
         Answer::Status { status, retry_after: None }
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn a_receiver_may_ask_for_more_time_and_not_for_less() {
         let asks = |seconds| Answer::Status { status: 429, retry_after: Some(Duration::from_secs(seconds)) };
-        assert_eq!(next(&asks(60), 1, &PAUSES), Next::Retry(Duration::from_secs(60)));
+        assert_eq!(next(&asks(60), 1, &PAUSES), Next::Retry(Duration::from_mins(1)));
         assert_eq!(next(&asks(1), 1, &PAUSES), Next::Retry(PAUSES[0]));
         assert_eq!(next(&asks(u64::MAX), 1, &PAUSES), Next::Retry(MOST));
     }
@@ -127,8 +127,8 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
-        assert_eq!(retry_after("Thu, 01 Jan 2026 00:01:00 GMT", now), Some(Duration::from_secs(60)));
+        assert_eq!(retry_after("120", now), Some(Duration::from_mins(2)));
+        assert_eq!(retry_after("Thu, 01 Jan 2026 00:01:00 GMT", now), Some(Duration::from_mins(1)));
         assert_eq!(retry_after("Wed, 31 Dec 2025 00:01:00 GMT", now), Some(Duration::ZERO));
         assert_eq!(retry_after("soon", now), None);
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 /// What is said about one event.
 pub(super) struct Verdict<'a> {
-    pub(super) verdict_id: Uuid,
+    pub(super) id: Uuid,
     pub(super) pipeline: &'a str,
     pub(super) policy_revision: &'a str,
     /// Milliseconds since 1970.
@@ -24,9 +24,8 @@ pub(super) struct Verdict<'a> {
 impl Verdict<'_> {
     /// Appends the datum.
     fn encode(&self, out: &mut Vec<u8>) {
-        let Self { verdict_id, pipeline, policy_revision, judged_at, head, judgement } = self;
-        let mut id = Uuid::encode_buffer();
-        put_str(out, verdict_id.hyphenated().encode_lower(&mut id));
+        let Self { id, pipeline, policy_revision, judged_at, head, judgement } = self;
+        put_str(out, id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
         put_str(out, head.event_id);
         put_str(out, head.correlation_id);
         put_str(out, pipeline);
@@ -59,7 +58,9 @@ fn symbol(action: Action) -> i64 {
 fn put_items<T>(out: &mut Vec<u8>, items: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
     if !items.is_empty() {
         put_long(out, items.len() as i64);
-        items.iter().for_each(|item| put(out, item));
+        for item in items {
+            put(out, item);
+        }
     }
     put_long(out, 0);
 }

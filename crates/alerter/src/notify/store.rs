@@ -50,9 +50,25 @@ pub(crate) async fn occurrences(
     if new.is_empty() {
         return Ok(());
     }
+    let ids = fire(transaction, settings, pipeline, &new).await?;
+    note(transaction, &new, |raised| ids[&raised.key(pipeline)]).await?;
+    wake(transaction).await?;
+    for (_, raised) in &new {
+        metrics.events(pipeline, &raised.name, 1);
+    }
+    Ok(())
+}
+
+/// Lets the groups fire, or go on, and returns the alert of each by its key.
+async fn fire(
+    transaction: &Transaction<'_>,
+    settings: &Settings,
+    pipeline: &str,
+    new: &[(&Occurrence, &Raised)],
+) -> Result<HashMap<String, Uuid>, Error> {
     // In the order of their keys: replicas that store at the same time wait for each other and do not lock each other.
     let mut groups: BTreeMap<String, (&Occurrence, &Raised)> = BTreeMap::new();
-    for &(occurrence, raised) in &new {
+    for &(occurrence, raised) in new {
         groups.entry(raised.key(pipeline)).or_insert((occurrence, raised));
     }
     let statement = transaction.prepare_cached(FIRE).await?;
@@ -71,15 +87,23 @@ pub(crate) async fn occurrences(
             .await?;
         Ok::<_, Error>((key.clone(), row.get::<_, Uuid>(0)))
     });
-    let ids: HashMap<String, Uuid> = try_join_all(upserts).await?.into_iter().collect();
-    let of = |raised: &Raised| ids[&raised.key(pipeline)];
+    Ok(try_join_all(upserts).await?.into_iter().collect())
+}
+
+/// Notes the verdicts under their alerts, and counts them there.
+async fn note(
+    transaction: &Transaction<'_>,
+    new: &[(&Occurrence, &Raised)],
+    alert_of: impl Fn(&Raised) -> Uuid,
+) -> Result<(), Error> {
+    let statement = transaction.prepare_cached(NOTE).await?;
     transaction
         .execute(
-            &transaction.prepare_cached(NOTE).await?,
+            &statement,
             &[
                 &new.iter().map(|(it, _)| it.verdict_id).collect::<Vec<_>>(),
                 &new.iter().map(|(_, raised)| text::storable(&raised.name)).collect::<Vec<_>>(),
-                &new.iter().map(|(_, raised)| of(raised)).collect::<Vec<_>>(),
+                &new.iter().map(|(_, raised)| alert_of(raised)).collect::<Vec<_>>(),
                 &new.iter().map(|(it, _)| it.event_id.as_str()).collect::<Vec<_>>(),
                 &new.iter().map(|(it, _)| it.correlation_id.as_str()).collect::<Vec<_>>(),
                 &new.iter().map(|(it, _)| it.rule.as_str()).collect::<Vec<_>>(),
@@ -90,10 +114,6 @@ pub(crate) async fn occurrences(
             ],
         )
         .await?;
-    wake(transaction).await?;
-    for (_, raised) in &new {
-        metrics.events(pipeline, &raised.name, 1);
-    }
     Ok(())
 }
 

@@ -87,7 +87,7 @@ impl Receiver {
     pub(crate) async fn told_times(&self, count: usize) -> Vec<Told> {
         let begin = Instant::now();
         while self.told().len() < count {
-            assert!(begin.elapsed() < Duration::from_secs(60), "told {} times, expected {count}", self.told().len());
+            assert!(begin.elapsed() < Duration::from_mins(1), "told {} times, expected {count}", self.told().len());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.told()

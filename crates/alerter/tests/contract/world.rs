@@ -242,7 +242,7 @@ impl World {
     pub(crate) async fn until(&self, sql: &str) {
         let begin = Instant::now();
         while !self.row(sql).await.get::<_, bool>(0) {
-            assert!(begin.elapsed() < Duration::from_secs(60), "{sql}\n{}", self.log());
+            assert!(begin.elapsed() < Duration::from_mins(1), "{sql}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
