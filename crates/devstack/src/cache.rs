@@ -39,6 +39,7 @@ pub(crate) async fn programs(folder: &Folder, run: &Path, reporter: &Reporter) -
         return Ok(programs);
     }
     prerequisites::program("mvn", "Maven", "maven")?;
+    prerequisites::program("python3", "Python 3", "python3")?;
     prerequisites::program("xz", "xz", "xz-utils")?;
     fs::create_dir_all(&cache).map_err(Error::io("create folder", &cache))?;
     let _lock = lock(&cache).await?;

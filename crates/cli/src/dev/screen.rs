@@ -68,7 +68,7 @@ fn line(figures: &Figures) -> String {
 
 fn table(figures: &Figures) -> String {
     let row = |head: &str, cells: Vec<String>| {
-        cells.iter().fold(format!("{head:<14}"), |line, cell| line + &format!("{cell:>14}")) + "\n"
+        cells.iter().fold(format!("{head:<18}"), |line, cell| line + &format!("{cell:>14}")) + "\n"
     };
     let flow = &figures.flow;
     let mut text = "\n".to_owned();
@@ -117,6 +117,6 @@ mod tests {
             age: [Some(0.0123), Some(0.25), None],
         };
         assert_eq!(line(&figures), "accepted 200/s, stored -/s; lag 7; age p50 12 ms p95 250 ms p99 -");
-        assert!(table(&figures).contains("per second               200             -"));
+        assert!(table(&figures).contains("per second                   200             -"));
     }
 }

@@ -48,9 +48,13 @@ const FLOW: [Counter; 4] = [
 /// From a record's receipt at the gateway to its verdict.
 const AGE: &str = "alerter_verdict_age_seconds";
 
-/// Who reads what: the service's name in its group's id, and the end of the topic's name.
-const READERS: [(&str, &str); 4] =
-    [("scorer", "events"), ("importer-scores", "scores"), ("judge", "scores"), ("notify", "verdicts")];
+/// Who reads what: its name here, the service's name in its group's id, and the end of the topic's name.
+const READERS: [(&str, &str, &str); 4] = [
+    ("scorer", "scorer", "events"),
+    ("importer", "importer-scores", "scores"),
+    ("judge", "judge", "scores"),
+    ("notify", "notify", "verdicts"),
+];
 
 /// Records that each reader has yet to read; none where that is not known.
 type Lags = Vec<(&'static str, Option<u64>)>;
@@ -159,8 +163,8 @@ impl Watch {
         {
             return lags.clone();
         }
-        let lags = futures::future::join_all(READERS.map(|(reader, topic)| {
-            let (group, topic) = (self.pipeline.group(reader), format!("{}.{topic}", self.pipeline.name()));
+        let lags = futures::future::join_all(READERS.map(|(reader, service, topic)| {
+            let (group, topic) = (self.pipeline.group(service), format!("{}.{topic}", self.pipeline.name()));
             let admin = self.admin.clone();
             async move {
                 let lag = tokio::time::timeout(PATIENCE, admin.lag(&group, &[topic])).await;
@@ -219,6 +223,6 @@ pub(super) async fn show(dir: &Path, output: Output) -> anyhow::Result<()> {
 fn reads(part: Part, reader: &str) -> bool {
     match part {
         Part::Alerter => reader == "judge" || reader == "notify",
-        _ => reader.starts_with(part.name()),
+        _ => reader == part.name(),
     }
 }

@@ -111,8 +111,10 @@ impl Args {
         }
         let load = Load::start(stack, self.rate);
         let mut watch = Watch::new(&stack.env(), stack.ports())?;
+        // Rates are between two looks.
+        watch.look().await;
         let every = if screen.is_live() { Duration::from_secs(1) } else { Duration::from_secs(5) };
-        let mut ticks = tokio::time::interval(every);
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
