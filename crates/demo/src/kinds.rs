@@ -261,10 +261,10 @@ fn spam(random: &mut Random, org: &Org, world: &World) -> Mail {
     from.person.domain = domain;
     let mut mail = plain(random, org, &from);
     from_bot(&mut mail, random, bot);
-    mail.spf = text(pick(random, &["none", "none", "fail", "pass"]));
-    mail.dkim = text(pick(random, &["none", "none", "none", "pass"]));
+    mail.spf = text(pick::<&str>(random, &["none", "none", "fail", "pass"]));
+    mail.dkim = text(pick::<&str>(random, &["none", "none", "none", "pass"]));
     mail.dkim_domains.clear();
-    mail.dmarc = text(pick(random, &["none", "none", "fail", "pass"]));
+    mail.dmarc = text(pick::<&str>(random, &["none", "none", "fail", "pass"]));
     mail.rcpt_in_to_cc = Some(chance(random, 40));
     mail.list_unsubscribe = chance(random, 35);
     mail.url_count = random.random_range(1..12);
