@@ -2,6 +2,7 @@
 
 mod describe;
 mod lag;
+mod tails;
 mod topics;
 
 use std::{sync::Arc, time::Duration};

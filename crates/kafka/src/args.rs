@@ -35,32 +35,38 @@ pub struct Args {
 #[derive(Clone, clap::Args)]
 struct Sasl {
     /// The SASL mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.
-    #[arg(long = "kafka-sasl-mechanism", env = "MILLRACE_KAFKA_SASL_MECHANISM")]
-    kafka_sasl_mechanism: Option<String>,
+    #[arg(id = "kafka_sasl_mechanism", long = "kafka-sasl-mechanism", env = "MILLRACE_KAFKA_SASL_MECHANISM")]
+    mechanism: Option<String>,
     /// The SASL user.
-    #[arg(long = "kafka-sasl-username", env = "MILLRACE_KAFKA_SASL_USERNAME")]
-    kafka_sasl_username: Option<String>,
+    #[arg(id = "kafka_sasl_username", long = "kafka-sasl-username", env = "MILLRACE_KAFKA_SASL_USERNAME")]
+    username: Option<String>,
     /// The SASL password.
-    #[arg(long = "kafka-sasl-password", env = "MILLRACE_KAFKA_SASL_PASSWORD", hide_env_values = true)]
-    kafka_sasl_password: Option<String>,
+    #[arg(
+        id = "kafka_sasl_password",
+        long = "kafka-sasl-password",
+        env = "MILLRACE_KAFKA_SASL_PASSWORD",
+        hide_env_values = true
+    )]
+    password: Option<String>,
     /// A file that holds the SASL password.
     #[arg(
+        id = "kafka_sasl_password_file",
         long = "kafka-sasl-password-file",
         env = "MILLRACE_KAFKA_SASL_PASSWORD_FILE",
         conflicts_with = "kafka_sasl_password"
     )]
-    kafka_sasl_password_file: Option<PathBuf>,
+    password_file: Option<PathBuf>,
     /// A file that holds the token (a JWT) for OAUTHBEARER; read again for each refresh.
-    #[arg(long = "kafka-sasl-token-file", env = "MILLRACE_KAFKA_SASL_TOKEN_FILE")]
-    kafka_sasl_token_file: Option<PathBuf>,
+    #[arg(id = "kafka_sasl_token_file", long = "kafka-sasl-token-file", env = "MILLRACE_KAFKA_SASL_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Sasl {
     /// Without the password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sasl")
-            .field("mechanism", &self.kafka_sasl_mechanism)
-            .field("username", &self.kafka_sasl_username)
+            .field("mechanism", &self.mechanism)
+            .field("username", &self.username)
             .finish_non_exhaustive()
     }
 }
@@ -69,14 +75,14 @@ impl std::fmt::Debug for Sasl {
 #[derive(Clone, Debug, clap::Args)]
 struct Ssl {
     /// PEM file of the authorities that sign the brokers' certificates; without it, the system's.
-    #[arg(long = "kafka-ssl-ca", env = "MILLRACE_KAFKA_SSL_CA")]
-    kafka_ssl_ca: Option<PathBuf>,
+    #[arg(id = "kafka_ssl_ca", long = "kafka-ssl-ca", env = "MILLRACE_KAFKA_SSL_CA")]
+    ca: Option<PathBuf>,
     /// PEM file of our own certificate.
-    #[arg(long = "kafka-ssl-cert", env = "MILLRACE_KAFKA_SSL_CERT")]
-    kafka_ssl_cert: Option<PathBuf>,
+    #[arg(id = "kafka_ssl_cert", long = "kafka-ssl-cert", env = "MILLRACE_KAFKA_SSL_CERT")]
+    cert: Option<PathBuf>,
     /// PEM file of our own key.
-    #[arg(long = "kafka-ssl-key", env = "MILLRACE_KAFKA_SSL_KEY")]
-    kafka_ssl_key: Option<PathBuf>,
+    #[arg(id = "kafka_ssl_key", long = "kafka-ssl-key", env = "MILLRACE_KAFKA_SSL_KEY")]
+    key: Option<PathBuf>,
 }
 
 /// Kafka's `security.protocol`.
@@ -135,14 +141,8 @@ impl Args {
         Self {
             kafka_brokers: brokers.into(),
             kafka_security_protocol: SecurityProtocol::Plaintext,
-            sasl: Sasl {
-                kafka_sasl_mechanism: None,
-                kafka_sasl_username: None,
-                kafka_sasl_password: None,
-                kafka_sasl_password_file: None,
-                kafka_sasl_token_file: None,
-            },
-            ssl: Ssl { kafka_ssl_ca: None, kafka_ssl_cert: None, kafka_ssl_key: None },
+            sasl: Sasl { mechanism: None, username: None, password: None, password_file: None, token_file: None },
+            ssl: Ssl { ca: None, cert: None, key: None },
             kafka_group_protocol: GroupProtocol::Classic,
             kafka_set: Vec::new(),
         }
@@ -163,7 +163,7 @@ impl Args {
             faults.extend(refusal(key, value));
         }
         if faults.is_empty() {
-            let token_file = self.sasl.kafka_sasl_token_file.clone();
+            let token_file = self.sasl.token_file.clone();
             Ok(Client::new(settings, overrides, self.kafka_group_protocol, token_file))
         } else {
             Err(ConfigError::new(faults.join("\n")))
@@ -176,7 +176,7 @@ impl Args {
                 settings.insert(key.to_owned(), value);
             }
         };
-        let password = match &self.sasl.kafka_sasl_password_file {
+        let password = match &self.sasl.password_file {
             Some(path) => match std::fs::read_to_string(path) {
                 Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
                 Err(error) => {
@@ -184,15 +184,15 @@ impl Args {
                     None
                 }
             },
-            None => self.sasl.kafka_sasl_password.clone(),
+            None => self.sasl.password.clone(),
         };
-        set("sasl.mechanism", self.sasl.kafka_sasl_mechanism.clone());
-        set("sasl.username", self.sasl.kafka_sasl_username.clone());
+        set("sasl.mechanism", self.sasl.mechanism.clone());
+        set("sasl.username", self.sasl.username.clone());
         set("sasl.password", password);
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-        set("ssl.ca.location", path(&self.ssl.kafka_ssl_ca));
-        set("ssl.certificate.location", path(&self.ssl.kafka_ssl_cert));
-        set("ssl.key.location", path(&self.ssl.kafka_ssl_key));
+        set("ssl.ca.location", path(&self.ssl.ca));
+        set("ssl.certificate.location", path(&self.ssl.cert));
+        set("ssl.key.location", path(&self.ssl.key));
     }
 
     fn overrides(&self, faults: &mut Vec<String>) -> BTreeMap<String, String> {
@@ -239,8 +239,8 @@ mod tests {
     #[test]
     fn a_password_is_read_from_its_file_and_never_repeated() {
         let mut args = Args::plaintext("localhost:9092");
-        args.sasl.kafka_sasl_password_file = Some("/no/such/file".into());
-        args.sasl.kafka_sasl_password = Some("hunter2".into());
+        args.sasl.password_file = Some("/no/such/file".into());
+        args.sasl.password = Some("hunter2".into());
         let text = args.client().unwrap_err().to_string();
         assert!(text.contains("/no/such/file") && !text.contains("hunter2"), "{text}");
     }

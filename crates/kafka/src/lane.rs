@@ -139,6 +139,7 @@ impl<P: Processor> Lane<P> {
 
     /// Works on the caller's thread until the shutdown, then leaves the group. An error means that the process must
     /// end: another instance has taken over, or the brokers refuse for good.
+    #[expect(clippy::needless_pass_by_value, reason = "the thread that runs a lane is given its own handle")]
     pub fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         run::run(self, &shutdown)
     }

@@ -7,8 +7,8 @@
 //! cli  Reader: ranges of a topic, by offset or by time        Admin: topics, ids, lag
 //! ```
 //!
-//! What holds, and where it is shown: `tests/lane.rs` (a killed lane repeats nothing and loses nothing),
-//! `tests/source.rs` (batches are consecutive over gaps and markers), `tests/producer.rs` (a failed send hands the
+//! What holds, and where it is shown: `tests/it/lane.rs` (a killed lane repeats nothing and loses nothing),
+//! `tests/it/source.rs` (batches are consecutive over gaps and markers), `tests/it/producer.rs` (a failed send hands the
 //! record back).
 
 pub mod admin;

@@ -13,6 +13,7 @@ use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::KafkaError,
+    metadata::{MetadataPartition, MetadataTopic},
 };
 use tokio::sync::mpsc;
 
@@ -187,7 +188,7 @@ fn partitions(consumer: &BaseConsumer<ToolContext>, query: &Query) -> Result<Vec
         .fetch_metadata(Some(&query.topic), TIMEOUT)
         .map_err(|error| Error::from_kafka("look up the topic", error))?;
     let all: Vec<i32> =
-        metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id()).collect();
+        metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id).collect();
     let wanted: Vec<i32> = all.into_iter().filter(|id| query.partition.is_none_or(|wanted| wanted == *id)).collect();
     if wanted.is_empty() { Err(Error::UnknownTopic(query.topic.clone())) } else { Ok(wanted) }
 }

@@ -30,38 +30,45 @@ pub(crate) fn identify<'a>(
     now: i64,
 ) -> Result<Identity<'a>, Unavailable> {
     let mut missing = Vec::new();
-    let event_id = match input.headers.text(header::EVENT_ID).filter(|id| id::check_event_id(id).is_ok()) {
+    let given = input.headers.text(header::EVENT_ID).filter(|id| id::check_event_id(id).is_ok());
+    let event_id = match given {
         Some(id) => Cow::Borrowed(id),
-        None => {
-            let id = match id_field.and_then(|field| own_id(field, datum)) {
-                Some(id) => id,
-                None => id_of_place(input, lookup)?,
-            };
-            missing.push((header::EVENT_ID, id.clone()));
-            Cow::Owned(id)
-        }
+        None => Cow::Owned(made_up_id(input, datum, id_field, lookup)?),
     };
-    let correlation_id = match input.headers.text(header::CORRELATION_ID).filter(|id| !id.is_empty()) {
-        Some(id) => Cow::Borrowed(id),
-        None => {
-            missing.push((header::CORRELATION_ID, event_id.to_string()));
-            event_id.clone()
-        }
-    };
-    let received_at = match input.headers.text(header::RECEIVED_AT).and_then(parse_time) {
-        Some(time) => time,
-        None => {
-            let time = input.timestamp_ms.unwrap_or(now);
-            if let Some(text) = format_time(time) {
-                missing.push((header::RECEIVED_AT, text));
-            }
-            time
-        }
-    };
+    if given.is_none() {
+        missing.push((header::EVENT_ID, event_id.to_string()));
+    }
+    let given = input.headers.text(header::CORRELATION_ID).filter(|id| !id.is_empty());
+    let correlation_id = given.map_or_else(|| event_id.clone(), Cow::Borrowed);
+    if given.is_none() {
+        missing.push((header::CORRELATION_ID, correlation_id.to_string()));
+    }
+    let given = input.headers.text(header::RECEIVED_AT).and_then(parse_time);
+    let received_at = given.or(input.timestamp_ms).unwrap_or(now);
+    if given.is_none()
+        && let Some(text) = format_time(received_at)
+    {
+        missing.push((header::RECEIVED_AT, text));
+    }
     if input.headers.text(header::TRACEPARENT).and_then(trace::parse).is_none() {
         missing.push((header::TRACEPARENT, trace::format(&trace::mint())));
     }
     Ok(Identity { event_id, correlation_id, received_at, missing })
+}
+
+/// The id of an event that came without one: its field's, else that of the record's place.
+fn made_up_id(
+    input: &Input<'_>,
+    datum: &[u8],
+    id_field: Option<&Projection>,
+    lookup: &dyn Lookup,
+) -> Result<String, Unavailable> {
+    if let Some(id) = id_field.and_then(|field| own_id(field, datum)) {
+        return Ok(id);
+    }
+    let topic_id =
+        lookup.topic_id(input.topic).map_err(|error| Unavailable { what: "topic id", source: error.into() })?;
+    Ok(id::from_record(topic_id, input.partition, input.offset).to_string())
 }
 
 /// The event's own id, when it has one that is an id.
@@ -75,12 +82,6 @@ fn own_id(field: &Projection, datum: &[u8]) -> Option<String> {
         _ => return None,
     };
     id::check_event_id(&id).is_ok().then_some(id)
-}
-
-fn id_of_place(input: &Input<'_>, lookup: &dyn Lookup) -> Result<String, Unavailable> {
-    let topic_id =
-        lookup.topic_id(input.topic).map_err(|error| Unavailable { what: "topic id", source: error.into() })?;
-    Ok(id::from_record(topic_id, input.partition, input.offset).to_string())
 }
 
 /// RFC 3339 to milliseconds since 1970.

@@ -37,7 +37,7 @@ pub(crate) struct Planned {
 }
 
 enum Entry {
-    Ready(Planned),
+    Ready(Box<Planned>),
     Refused { code: Code, reason: String, until: Instant },
 }
 
@@ -78,7 +78,7 @@ impl Plans {
         };
         if !usable {
             let entry = match self.plan(schema, lookup)? {
-                Ok(planned) => Entry::Ready(planned),
+                Ok(planned) => Entry::Ready(Box::new(planned)),
                 // The client remembers for a moment what does not exist.
                 Err(error @ Error::UnknownSchema(_)) => return Ok(Err(error)),
                 Err(error) => {

@@ -103,7 +103,7 @@ fn load(paths: &[PathBuf], models: &std::path::Path) -> anyhow::Result<Vec<Score
     }
     ConfigError::check(faults)?;
     if scored.is_empty() {
-        return Err(ConfigError::new("--pipelines: no pipeline has `scoring`, so there is nothing to do"))?;
+        Err(ConfigError::new("--pipelines: no pipeline has `scoring`, so there is nothing to do"))?;
     }
     Ok(scored)
 }

@@ -1,4 +1,5 @@
 //! What the scorer promises, with the real binary on a real broker.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod support;
 

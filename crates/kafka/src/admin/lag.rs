@@ -8,10 +8,12 @@ use std::{
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
 };
 
-use super::{TIMEOUT, Topic};
+use super::{
+    TIMEOUT, Topic,
+    tails::{self, Tail, Tails},
+};
 use crate::{
     client::Client,
     error::{Error, Result},
@@ -50,13 +52,23 @@ impl Lag {
 }
 
 /// Offsets by (topic, partition); what failed is missing.
-type Offsets = HashMap<(String, i32), i64>;
+type Offsets<T> = HashMap<(String, i32), T>;
+
+/// What a group has committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Committed {
+    /// Nothing yet.
+    Never,
+    /// This is read next.
+    Next(i64),
+}
 
 /// Measures lags. Keeps one consumer for offsets of partitions and one per group that was asked for; none of them
 /// joins its group.
 pub(super) struct Meter {
     client: Client,
     ends: BaseConsumer<ToolContext>,
+    tails: Tails,
     groups: Mutex<HashMap<String, Arc<BaseConsumer<ToolContext>>>>,
 }
 
@@ -64,66 +76,78 @@ impl Meter {
     pub(super) fn new(client: &Client) -> Result<Self> {
         let config = client.consumer("lag", "millrace-lag");
         let ends = config.create_with_context(ToolContext::new(client, "lag")).map_err(Error::Create)?;
-        Ok(Self { client: client.clone(), ends, groups: Mutex::default() })
+        Ok(Self { client: client.clone(), ends, tails: Tails::new(client)?, groups: Mutex::default() })
     }
 
     pub(super) fn measure(&self, group: &str, topics: &[Topic]) -> Result<Lag> {
         let committed = self.committed(group, topics)?;
         let ends = self.offsets(topics, Offset::End)?;
         let begins = self.offsets(topics, Offset::Beginning)?;
-        let partitions = topics.iter().flat_map(|topic| topic.partitions.iter().map(move |p| (&topic.name, p.id)));
-        Ok(Lag(partitions
-            .map(|(topic, partition)| {
-                let key = (topic.clone(), partition);
-                let committed = committed.get(&key).copied();
-                let (begin, end) = (begins.get(&key).copied(), ends.get(&key).copied());
-                PartitionLag {
-                    topic: topic.clone(),
-                    partition,
-                    committed: committed.flatten(),
-                    end,
-                    lag: lag(committed, begin, end),
-                }
-            })
-            .collect()))
+        let mut all = Vec::new();
+        for topic in topics {
+            let mut partitions: Vec<PartitionLag> = topic
+                .partitions
+                .iter()
+                .map(|partition| {
+                    let key = (topic.name.clone(), partition.id);
+                    let committed = committed.get(&key).copied();
+                    let (begin, end) = (begins.get(&key).copied(), ends.get(&key).copied());
+                    PartitionLag {
+                        topic: topic.name.clone(),
+                        partition: partition.id,
+                        committed: committed.and_then(Committed::next),
+                        end,
+                        lag: lag(committed, begin, end),
+                    }
+                })
+                .collect();
+            self.leave_markers_out(&topic.name, &mut partitions);
+            all.append(&mut partitions);
+        }
+        Ok(Lag(all))
     }
 
-    /// What the group has committed; inside, none where it has not committed yet.
-    fn committed(&self, group: &str, topics: &[Topic]) -> Result<HashMap<(String, i32), Option<i64>>> {
+    /// Reads the short tails, in which a marker makes the difference between idle and behind.
+    fn leave_markers_out(&self, topic: &str, partitions: &mut [PartitionLag]) {
+        let tail = |partition: &PartitionLag| {
+            let short = partition.lag.is_some_and(|lag| (1..=tails::LONGEST).contains(&lag));
+            let (from, end) = (partition.committed?, partition.end?);
+            short.then_some(Tail { partition: partition.partition, from, end })
+        };
+        let short: Vec<Tail> = partitions.iter().filter_map(tail).collect();
+        if short.is_empty() {
+            return;
+        }
+        let counts = self.tails.count(topic, &short);
+        for partition in partitions {
+            if let Some(count) = tail(partition).and_then(|tail| counts.get(&tail)) {
+                partition.lag = Some(*count);
+            }
+        }
+    }
+
+    fn committed(&self, group: &str, topics: &[Topic]) -> Result<Offsets<Committed>> {
         let consumer = self.group(group)?;
         let answer = consumer
             .committed_offsets(list(topics, Offset::Invalid)?, TIMEOUT)
             .map_err(|error| Error::from_kafka("read committed offsets", error))?;
-        Ok(answer
-            .elements()
-            .iter()
-            .filter(|element| element.error().is_ok())
-            .map(|element| {
-                let offset = match element.offset() {
-                    Offset::Offset(offset) => Some(offset),
-                    _ => None,
-                };
-                ((element.topic().to_owned(), element.partition()), offset)
-            })
-            .collect())
+        Ok(collect(&answer, |offset| match offset {
+            Offset::Offset(offset) => Some(Committed::Next(offset)),
+            _ => Some(Committed::Never),
+        }))
     }
 
     /// The first or, among committed records, the last offsets, with one request per broker.
-    fn offsets(&self, topics: &[Topic], which: Offset) -> Result<Offsets> {
+    fn offsets(&self, topics: &[Topic], which: Offset) -> Result<Offsets<i64>> {
         // librdkafka takes the special offsets as the special timestamps of the protocol, which are the same numbers.
         let answer = self
             .ends
             .offsets_for_times(list(topics, which)?, TIMEOUT)
             .map_err(|error| Error::from_kafka("read offsets", error))?;
-        Ok(answer
-            .elements()
-            .iter()
-            .filter(|element| element.error().is_ok())
-            .filter_map(|element| match element.offset() {
-                Offset::Offset(offset) => Some(((element.topic().to_owned(), element.partition()), offset)),
-                _ => None,
-            })
-            .collect())
+        Ok(collect(&answer, |offset| match offset {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }))
     }
 
     fn group(&self, group: &str) -> Result<Arc<BaseConsumer<ToolContext>>> {
@@ -142,23 +166,39 @@ impl Meter {
     }
 }
 
+impl Committed {
+    fn next(self) -> Option<i64> {
+        match self {
+            Self::Never => None,
+            Self::Next(offset) => Some(offset),
+        }
+    }
+}
+
 fn list(topics: &[Topic], offset: Offset) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::new();
     for topic in topics {
         for partition in &topic.partitions {
-            let added: std::result::Result<(), KafkaError> =
-                list.add_partition_offset(&topic.name, partition.id, offset);
-            added.map_err(|error| Error::from_kafka("list partitions", error))?;
+            list.add_partition_offset(&topic.name, partition.id, offset)
+                .map_err(|error| Error::from_kafka("list partitions", error))?;
         }
     }
     Ok(list)
 }
 
+/// The answers that came, by partition.
+fn collect<T>(answer: &TopicPartitionList, read: impl Fn(Offset) -> Option<T>) -> Offsets<T> {
+    let elements = answer.elements();
+    let good = elements.iter().filter(|element| element.error().is_ok());
+    good.filter_map(|element| Some(((element.topic().to_owned(), element.partition()), read(element.offset())?)))
+        .collect()
+}
+
 /// How much is to be read. Nothing committed yet: all there is. Committed past the end: the topic was made anew, and
 /// the consumer will begin again.
-fn lag(committed: Option<Option<i64>>, begin: Option<i64>, end: Option<i64>) -> Option<u64> {
+fn lag(committed: Option<Committed>, begin: Option<i64>, end: Option<i64>) -> Option<u64> {
     let (committed, begin, end) = (committed?, begin?, end?);
-    let from = committed.filter(|offset| (begin..=end).contains(offset)).unwrap_or(begin);
+    let from = committed.next().filter(|offset| (begin..=end).contains(offset)).unwrap_or(begin);
     u64::try_from(end - from).ok()
 }
 
@@ -169,16 +209,16 @@ mod tests {
     #[test]
     fn unknown_is_never_zero() {
         assert_eq!(lag(None, Some(0), Some(5)), None);
-        assert_eq!(lag(Some(Some(1)), Some(0), None), None);
-        assert_eq!(lag(Some(None), None, Some(5)), None);
+        assert_eq!(lag(Some(Committed::Next(1)), Some(0), None), None);
+        assert_eq!(lag(Some(Committed::Never), None, Some(5)), None);
     }
 
     #[test]
     fn what_is_to_be_read_counts_from_where_the_group_will_begin() {
-        assert_eq!(lag(Some(Some(3)), Some(0), Some(5)), Some(2));
-        assert_eq!(lag(Some(None), Some(2), Some(5)), Some(3), "never committed");
-        assert_eq!(lag(Some(Some(1)), Some(2), Some(5)), Some(3), "committed before the retention's edge");
-        assert_eq!(lag(Some(Some(90)), Some(0), Some(5)), Some(5), "the topic was made anew");
+        assert_eq!(lag(Some(Committed::Next(3)), Some(0), Some(5)), Some(2));
+        assert_eq!(lag(Some(Committed::Never), Some(2), Some(5)), Some(3), "never committed");
+        assert_eq!(lag(Some(Committed::Next(1)), Some(2), Some(5)), Some(3), "committed before the retention's edge");
+        assert_eq!(lag(Some(Committed::Next(90)), Some(0), Some(5)), Some(5), "the topic was made anew");
     }
 
     #[test]

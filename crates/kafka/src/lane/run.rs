@@ -43,7 +43,7 @@ type Key = (Arc<str>, i32);
 
 pub(super) fn run<P: Processor>(lane: Lane<P>, shutdown: &Shutdown) -> anyhow::Result<()> {
     let name = lane.name();
-    let span = tracing::info_span!("lane", lane = name);
+    let span = tracing::error_span!("lane", lane = name);
     let _entered = span.enter();
     let Lane { client, config, processor, meter, metrics, ready } = lane;
     let Some(transactions) = Transactions::start(&client, &config, &meter, shutdown)? else { return Ok(()) };

@@ -79,7 +79,7 @@ mod tests {
     fn a_call_that_hangs_is_named() {
         let (sender, receiver) = mpsc::channel();
         let dog = Watchdog::start(move |what| sender.send(what).unwrap()).unwrap();
-        assert_eq!(dog.guard("quick", Duration::from_secs(60), || 7), 7);
+        assert_eq!(dog.guard("quick", Duration::from_mins(1), || 7), 7);
         dog.guard("slow", Duration::from_millis(1), || {
             assert_eq!(receiver.recv_timeout(Duration::from_secs(10)), Ok("slow"));
         });

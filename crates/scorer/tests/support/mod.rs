@@ -66,7 +66,18 @@ impl World {
         let file = self.path("labelled.avro");
         millrace_demo::write_training_file(&file, Generator::new(Settings::new(seed, START)), 1_500).unwrap();
         let output = self
-            .run(&["train", "--rounds", "10", "--leaves", "7", "--positive", "spam,phish", "--negative", "ham", "--pipeline"])
+            .run(&[
+                "train",
+                "--rounds",
+                "10",
+                "--leaves",
+                "7",
+                "--positive",
+                "spam,phish",
+                "--negative",
+                "ham",
+                "--pipeline",
+            ])
             .arg(self.path("mail-trust.yaml"))
             .arg("--features")
             .arg(self.path("features.yaml"))
@@ -147,7 +158,7 @@ impl World {
 
     /// Waits for that many records of a topic.
     pub(crate) async fn wait(&self, kind: &str, count: usize) -> Vec<Found> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let found = self.read(kind).await;
             if found.len() >= count {

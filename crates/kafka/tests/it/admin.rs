@@ -1,15 +1,13 @@
 //! Topics, lag and readers, against a real broker.
 
-mod support;
-
 use std::{collections::BTreeMap, time::Duration};
 
+use crate::support::{client, eventually, outgoing, producer, send, text, topics, unique};
 use millrace_kafka::{
     Admin, Args, Error, Reader,
     admin::{TopicSpec, TopicState},
     reader::{From, Query},
 };
-use support::{client, eventually, outgoing, producer, send, text, topics, unique};
 
 fn spec(name: &str, partitions: i32) -> TopicSpec {
     let config = BTreeMap::from([("retention.ms".to_owned(), "3600000".to_owned())]);
@@ -31,7 +29,7 @@ async fn a_topic_is_made_once_and_differences_are_reported() {
     let [TopicState::Different(differences)] = &states[..] else { panic!("{states:?}") };
     let all: Vec<_> = differences.iter().map(|d| (&*d.what, &*d.wanted, &*d.actual)).collect();
     assert_eq!(all, [("partitions", "4", "3"), ("retention.ms", "7", "3600000")]);
-    let topic = admin.describe(&[name.clone()]).await.unwrap().remove(0);
+    let topic = admin.describe(std::slice::from_ref(&name)).await.unwrap().remove(0);
     assert_eq!(topic.partitions.iter().map(|p| p.id).collect::<Vec<_>>(), [0, 1, 2]);
     assert!(topic.partitions.iter().all(|p| p.leader.is_some() && p.replicas == 1 && p.in_sync == 1));
     assert!(!topic.id.is_nil());
@@ -41,8 +39,10 @@ async fn a_topic_is_made_once_and_differences_are_reported() {
 async fn what_does_not_exist_or_answer_is_an_error_and_not_a_zero() {
     let admin = Admin::new(&client()).unwrap();
     let missing = unique("missing");
-    assert!(admin.describe(&[missing.clone()]).await.unwrap().is_empty());
-    assert!(matches!(admin.lag("g", &[missing.clone()]).await, Err(Error::UnknownTopic(name)) if name == missing));
+    assert!(admin.describe(std::slice::from_ref(&missing)).await.unwrap().is_empty());
+    assert!(
+        matches!(admin.lag("g", std::slice::from_ref(&missing)).await, Err(Error::UnknownTopic(name)) if name == missing)
+    );
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let away = Admin::new(&Args::plaintext(nobody).client().unwrap()).unwrap();
     let error = away.reachable(Duration::from_millis(500)).await.unwrap_err();

@@ -1,11 +1,9 @@
 //! What a producer promises, against a real broker.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{client, numbers, outgoing, producer, read_all, topics, unique};
 use millrace_kafka::{Args, Error, Producer, producer::Config};
-use support::{client, numbers, outgoing, producer, read_all, topics, unique};
 
 #[tokio::test]
 async fn acknowledgements_come_in_the_order_of_the_request() {
@@ -17,7 +15,7 @@ async fn acknowledgements_come_in_the_order_of_the_request() {
     for (n, acked) in sent.into_iter().enumerate() {
         let acked = acked.unwrap();
         let place = found.iter().find(|f| (f.partition, f.record.offset) == (acked.partition, acked.offset)).unwrap();
-        assert_eq!(support::text(place), n.to_string());
+        assert_eq!(crate::support::text(place), n.to_string());
     }
     assert_eq!(numbers(&topic).await, (0..1000).collect::<Vec<_>>());
 }

@@ -1,5 +1,4 @@
 //! What the tests share: topics of their own on the running broker.
-#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::{collections::BTreeMap, time::Duration};
 

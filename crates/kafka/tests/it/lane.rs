@@ -1,7 +1,5 @@
 //! What a lane promises, against a real broker. The lane under test is a process of its own: `examples/copy_lane.rs`.
 
-mod support;
-
 use std::{
     process::{Child, Command, Stdio},
     sync::{
@@ -11,13 +9,13 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{client, eventually, numbers, outgoing, producer, read_all, send, text, topics, unique};
 use millrace_core::Code;
 use millrace_kafka::{
     Admin, Lane, Outgoing,
     lane::{Input, LaneConfig, Limits, Outputs, Processor, Unavailable},
 };
 use millrace_runtime::Shutdown;
-use support::{client, eventually, numbers, outgoing, producer, read_all, send, text, topics, unique};
 
 /// The topics and the group of one test.
 struct Story {
@@ -110,14 +108,14 @@ async fn a_killed_lane_repeats_nothing_and_loses_nothing() {
     let killing = async {
         for round in 1..=4 {
             let mut lane = story.spawn("only", "classic");
-            story.copied(round * 2_000, Duration::from_secs(60)).await;
+            story.copied(round * 2_000, Duration::from_mins(1)).await;
             lane.kill().unwrap();
             lane.wait().unwrap();
         }
     };
     tokio::join!(sending, killing);
     let lane = story.spawn("only", "classic");
-    story.copied(20_000, Duration::from_secs(60)).await;
+    story.copied(20_000, Duration::from_mins(1)).await;
     end(lane).await;
     assert_eq!(numbers(&story.output).await, (0..20_000).collect::<Vec<_>>());
 }
@@ -131,15 +129,15 @@ async fn lanes_come_and_go(protocol: &str) {
     };
     let moving = async {
         let first = story.spawn("first", protocol);
-        story.copied(1_000, Duration::from_secs(60)).await;
+        story.copied(1_000, Duration::from_mins(1)).await;
         let second = story.spawn("second", protocol);
-        story.copied(4_000, Duration::from_secs(60)).await;
+        story.copied(4_000, Duration::from_mins(1)).await;
         end(first).await;
         let third = story.spawn("third", protocol);
         (second, third)
     };
     let ((), (second, third)) = tokio::join!(sending, moving);
-    story.copied(10_000, Duration::from_secs(60)).await;
+    story.copied(10_000, Duration::from_mins(1)).await;
     end(second).await;
     end(third).await;
     assert_eq!(numbers(&story.output).await, (0..10_000).collect::<Vec<_>>());
@@ -169,12 +167,12 @@ async fn dead_letters_are_there_exactly_once_however_often_the_lane_dies() {
     }
     for round in 0..3 {
         let mut lane = story.spawn("only", "classic");
-        story.copied(300 + round * 600, Duration::from_secs(60)).await;
+        story.copied(300 + round * 600, Duration::from_mins(1)).await;
         lane.kill().unwrap();
         lane.wait().unwrap();
     }
     let lane = story.spawn("only", "classic");
-    story.copied(2_970, Duration::from_secs(60)).await;
+    story.copied(2_970, Duration::from_mins(1)).await;
     end(lane).await;
     assert_eq!(numbers(&story.output).await.len(), 2_970);
     let letters = read_all(&story.dead).await;
@@ -240,6 +238,32 @@ async fn a_lane_waits_for_a_dependency_and_stays_a_member() {
 }
 
 #[tokio::test]
+async fn the_marker_of_a_transaction_is_no_lag_and_a_record_is() {
+    let story = Story::new("marker", 1).await;
+    send(&story.input, 0..50).await;
+    let lane = story.spawn("first", "classic");
+    story.copied(50, Duration::from_secs(30)).await;
+    end(lane).await;
+    // A second stage, which reads what transactions wrote.
+    let second = Story {
+        input: story.output.clone(),
+        output: story.dead.clone(),
+        dead: story.input.clone(),
+        group: format!("{}-second", story.group),
+    };
+    let lane = second.spawn("second", "classic");
+    second.copied(50, Duration::from_secs(30)).await;
+    end(lane).await;
+    let admin = Admin::new(&client()).unwrap();
+    let lag = async || admin.lag(&second.group, std::slice::from_ref(&second.input)).await.unwrap();
+    let idle = lag().await;
+    assert_eq!(idle.total(), Some(0), "{idle:?}");
+    assert!(idle.0[0].committed < idle.0[0].end, "there is a marker: {idle:?}");
+    send(&second.input, 50..53).await;
+    eventually("three records are lag", Duration::from_secs(10), async || lag().await.total() == Some(3)).await;
+}
+
+#[tokio::test]
 async fn an_output_over_kafkas_limit_is_a_dead_letter_and_its_neighbours_go_through() {
     let story = Story::new("large", 1).await;
     send(&story.input, 0..10).await;
@@ -280,10 +304,10 @@ async fn a_second_lane_of_the_same_id_ends_the_first() {
         }
         next
     };
-    let count = tokio::time::timeout(Duration::from_secs(60), sending).await.expect("the first ends");
+    let count = tokio::time::timeout(Duration::from_mins(1), sending).await.expect("the first ends");
     let error = format!("{:#}", thread.join().unwrap().unwrap_err());
     assert!(error.contains("another instance has taken over"), "{error}");
-    story.copied(count, Duration::from_secs(60)).await;
+    story.copied(count, Duration::from_mins(1)).await;
     second.stop().await;
     assert_eq!(numbers(&story.output).await, (0..count).collect::<Vec<_>>());
 }

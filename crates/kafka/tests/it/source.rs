@@ -1,9 +1,8 @@
 //! What a source promises, against a real broker.
 
-mod support;
-
 use std::{collections::HashMap, time::Duration};
 
+use crate::support::{brokers, client, outgoing, producer, send, topics, unique};
 use millrace_kafka::{
     Admin, Source,
     source::{Batch, Event, Partition, SourceConfig},
@@ -12,7 +11,6 @@ use rdkafka::{
     ClientConfig,
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
-use support::{brokers, client, outgoing, producer, send, topics, unique};
 
 /// A ledger in memory, and every record that was entered in it.
 #[derive(Default)]
@@ -51,7 +49,7 @@ impl Ledger {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), reading).await.expect("the records come");
+        tokio::time::timeout(Duration::from_mins(1), reading).await.expect("the records come");
     }
 
     fn numbers(&self) -> Vec<usize> {
@@ -149,7 +147,7 @@ async fn partitions_move_between_sources_and_the_ledger_stays_whole() {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), moving).await.expect("the second gets its share");
+    tokio::time::timeout(Duration::from_mins(1), moving).await.expect("the second gets its share");
     assert!(assigned.iter().all(|partition| revoked.contains(partition)), "{assigned:?} {revoked:?}");
     let begin = std::time::Instant::now();
     first.close(Duration::from_secs(10)).await;
@@ -197,7 +195,7 @@ async fn a_topic_made_anew_is_another_topic() {
     topics(&[&topic], 1).await;
     let before = admin.topic_id(&topic).await.unwrap();
     admin.delete_topics(std::slice::from_ref(&topic)).await.unwrap();
-    support::eventually("the topic is gone", Duration::from_secs(10), async || {
+    crate::support::eventually("the topic is gone", Duration::from_secs(10), async || {
         admin.describe(std::slice::from_ref(&topic)).await.is_ok_and(|topics| topics.is_empty())
     })
     .await;
