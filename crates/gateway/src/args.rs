@@ -20,6 +20,9 @@ use crate::{
 /// How long requests that have begun may take after SIGTERM: the longest wait for Kafka, and some.
 const DRAIN: Duration = Duration::from_secs(25);
 
+/// Where the gateway's own flags stand in the help.
+const GATEWAY: &str = "Gateway";
+
 /// Takes events in over gRPC and HTTP.
 #[derive(Debug, Parser)]
 #[command(name = "millrace-gateway", version)]
@@ -51,19 +54,19 @@ struct Serve {
     #[command(flatten)]
     limits: Limits,
     /// Pipeline documents: files or folders.
-    #[arg(long, env = "MILLRACE_PIPELINES", required = true, num_args = 1.., value_delimiter = ',')]
+    #[arg(long, env = "MILLRACE_PIPELINES", help_heading = GATEWAY, required = true, num_args = 1.., value_delimiter = ',', value_name = "PATH")]
     pipelines: Vec<PathBuf>,
     /// Where HTTP is served.
-    #[arg(long, env = "MILLRACE_HTTP_ADDR", default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    #[arg(long, env = "MILLRACE_HTTP_ADDR", help_heading = GATEWAY, default_value = "127.0.0.1:8080", value_name = "ADDR")]
     http_addr: SocketAddr,
     /// Where gRPC is served.
-    #[arg(long, env = "MILLRACE_GRPC_ADDR", default_value = "127.0.0.1:9090", value_name = "ADDR")]
+    #[arg(long, env = "MILLRACE_GRPC_ADDR", help_heading = GATEWAY, default_value = "127.0.0.1:9090", value_name = "ADDR")]
     grpc_addr: SocketAddr,
     /// The token for making and revoking API keys. Without one there is no key service.
-    #[arg(long, env = "MILLRACE_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(long, env = "MILLRACE_ADMIN_TOKEN", help_heading = GATEWAY, hide_env_values = true, value_name = "TOKEN")]
     admin_token: Option<String>,
     /// The same, from a file that is read again when it changes.
-    #[arg(long, env = "MILLRACE_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    #[arg(long, env = "MILLRACE_ADMIN_TOKEN_FILE", help_heading = GATEWAY, value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
 }
 

@@ -23,7 +23,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{Path, Request, State},
-    http::{HeaderMap, HeaderName, header},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
     response::Response,
     routing::post,
 };
@@ -108,7 +108,7 @@ impl Front {
             }
         };
         gateway.admission.spend(key.id, events.len())?;
-        if let Some(id) = text(&headers, &EVENT_ID) {
+        if let Some(id) = checked_text(&headers, &EVENT_ID)? {
             let [event] = &mut events[..] else {
                 return Err(Error::Malformed(format!(
                     "Event-Id is for one event, and the body holds {}",
@@ -117,7 +117,7 @@ impl Front {
             };
             id.clone_into(&mut event.event_id);
         }
-        if let Some(id) = text(&headers, &CORRELATION_ID) {
+        if let Some(id) = checked_text(&headers, &CORRELATION_ID)? {
             for event in &mut events {
                 id.clone_into(&mut event.correlation_id);
             }
@@ -133,8 +133,14 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
+/// As [`text`], for what must not be passed over: an id that we cannot read is not the same as none.
+fn checked_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>> {
+    let value = headers.get(name).map(HeaderValue::to_str).transpose();
+    value.map_err(|_| Error::Malformed(format!("header {name}: expected visible ASCII")))
+}
+
 fn schema_version(headers: &HeaderMap) -> Result<SchemaName> {
-    match text(headers, &SCHEMA_VERSION).map(str::trim) {
+    match checked_text(headers, &SCHEMA_VERSION)?.map(str::trim) {
         None | Some("latest") => Ok(SchemaName::Latest),
         Some(text) => match text.parse() {
             Ok(version) if version > 0 => Ok(SchemaName::Version(version)),

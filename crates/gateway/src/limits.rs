@@ -8,6 +8,7 @@ const MIB: usize = 1 << 20;
 
 /// Bounds on what clients send and on what is under way at once.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
 pub struct Limits {
     /// Bytes of a request's body as sent, and of a gRPC message.
     #[arg(long, env = "MILLRACE_MAX_BODY_BYTES", default_value_t = 8 * MIB)]

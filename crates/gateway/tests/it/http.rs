@@ -216,6 +216,8 @@ async fn the_id_is_the_requests_else_the_fields_else_minted() {
 
     let (status, body) = answer(post(json!([{}, {}])).header("Event-Id", "one")).await;
     assert_eq!((status, &body["code"]), (400, &json!("INVALID_REQUEST")));
+    let unreadable = post(json!({"url_count": 1})).header("Event-Id", b"caf\xc3\xa9".as_slice());
+    assert_eq!(answer(unreadable).await.0, 400);
     let long = results(post(json!({"url_count": 1})).header("Event-Id", "x".repeat(257))).await;
     assert_eq!(statuses(&long), ["rejected"]);
 }
