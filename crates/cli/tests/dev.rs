@@ -105,7 +105,7 @@ fn exec_ends_with_its_parent_when_told_to() {
         env!("CARGO_BIN_EXE_millrace")
     );
     let mut parent = Command::new("sh").current_dir(dir.path()).args(["-c", &script]).spawn().unwrap();
-    eventually("the program runs", Duration::from_secs(60), || dir.path().join("started").exists());
+    eventually("the program runs", Duration::from_mins(1), || dir.path().join("started").exists());
     parent.kill().unwrap();
     parent.wait().unwrap();
     eventually("all is gone", Duration::from_secs(30), || processes_of(dir.path()).is_empty());

@@ -1,4 +1,5 @@
 //! The checked-in code is what the proto files generate.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use std::{
     collections::BTreeMap,

@@ -14,7 +14,7 @@ use support::{World, break_bundle, framed, mail, open};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_scorer_repeats_nothing_and_loses_nothing() {
     let world = World::new().await;
-    world.train(1).await;
+    world.train(1);
     let mails: BTreeMap<String, Vec<u8>> = mail(7, 6_000).into_iter().collect();
     let events = mails.iter().map(|(id, datum)| world.event(id, framed(1, datum))).collect();
     let scoring = async {
@@ -54,7 +54,7 @@ async fn a_killed_scorer_repeats_nothing_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_scored_is_a_dead_letter_and_its_neighbours_are_scored() {
     let world = World::new().await;
-    world.train(1).await;
+    world.train(1);
     let mails = mail(7, 6);
     let datum = &mails[0].1;
     let mut tombstone = world.event("tombstone", Vec::new());
@@ -92,7 +92,7 @@ async fn what_cannot_be_scored_is_a_dead_letter_and_its_neighbours_are_scored() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_is_away_holds_events_back_and_kills_none() {
     let world = World::new().await;
-    world.train(1).await;
+    world.train(1);
     world.registry.set_away(true);
     let mails = mail(7, 50);
     world.send(mails.iter().map(|(id, datum)| world.event(id, framed(1, datum))).collect()).await;
@@ -107,7 +107,7 @@ async fn a_registry_that_is_away_holds_events_back_and_kills_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_of_the_schema_are_scored_side_by_side_each_nested_as_it_is() {
     let world = World::new().await;
-    world.train(1).await;
+    world.train(1);
     let mut newer: serde_json::Value = serde_json::from_str(millrace_demo::SCHEMA).unwrap();
     let added = serde_json::json!({"name": "added_later", "type": "long", "default": 0});
     newer["fields"].as_array_mut().unwrap().push(added);
@@ -140,7 +140,7 @@ async fn versions_of_the_schema_are_scored_side_by_side_each_nested_as_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_record_gets_its_id_from_its_field_and_its_headers_from_the_scorer() {
     let world = World::new().await;
-    world.train(1).await;
+    world.train(1);
     let (uid, datum) = mail(7, 1).remove(0);
     let mut record = world.event("x", framed(1, &datum));
     record.headers = millrace_kafka::Headers::new();
@@ -159,7 +159,7 @@ async fn a_foreign_record_gets_its_id_from_its_field_and_its_headers_from_the_sc
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_model_takes_over_and_a_broken_one_does_not() {
     let world = World::new().await;
-    world.train(1).await;
+    world.train(1);
     let _scorer = world.stream();
     let mails = mail(7, 300);
     let mut sent = 0;
@@ -172,7 +172,7 @@ async fn a_new_model_takes_over_and_a_broken_one_does_not() {
         score.unwrap().1.model_version.to_owned()
     };
     let first = next().await;
-    world.train(2).await;
+    world.train(2);
     let mut second = next().await;
     for _ in 0..60 {
         if second != first {

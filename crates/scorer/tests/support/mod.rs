@@ -62,7 +62,7 @@ impl World {
     }
 
     /// Trains a small model with the real command, in place of the one that may be there.
-    pub(crate) async fn train(&self, seed: u64) {
+    pub(crate) fn train(&self, seed: u64) {
         let file = self.path("labelled.avro");
         millrace_demo::write_training_file(&file, Generator::new(Settings::new(seed, START)), 1_500).unwrap();
         let output = self
