@@ -1,8 +1,8 @@
 //! Counts and sums beside the rows: from the document's words to SQL.
 //!
 //! A group's row holds `count` (always: an empty group is removed by it) and a `sum_<name>` for each sum, `numeric` of
-//! values rounded to 1e-9, so that adding and taking away is exact in any order. A value that is no number (NaN,
-//! infinity) counts as absent: it could never be taken away again.
+//! values rounded to 1e-9, so that adding and taking away is exact in any order. The sum of no value is 0. A value that
+//! is no number (NaN, infinity) counts as absent: it could never be taken away again.
 
 use millrace_core::pipeline::Aggregate;
 use millrace_schema::columns::{Column, SqlType, quote_ident};
@@ -66,6 +66,11 @@ impl Grouping {
         Ok(Self { table: format!("{table}_{}", aggregate.name), by, sums })
     }
 
+    /// The columns of the rows' table that it needs.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &str> {
+        self.by.iter().map(|by| by.column.as_str()).chain(self.sums.iter().map(|sum| sum.column.as_str()))
+    }
+
     /// The names of all its columns, in order.
     pub(crate) fn columns(&self) -> Vec<&str> {
         let by = self.by.iter().map(|by| by.name.as_str());
@@ -87,7 +92,8 @@ impl Grouping {
         let parts: Vec<String> = signed.iter().map(|(sign, from)| self.select(*sign, from)).collect();
         let groups: Vec<String> = (0..self.by.len()).map(|i| format!("g{i}")).collect();
         let (groups, columns) = (groups.join(", "), self.columns());
-        let sums: String = (0..self.sums.len()).map(|i| format!(", coalesce(sum(n * v{i}), 0)")).collect();
+        let sums = (0..self.sums.len()).map(|i| format!("coalesce(sum(n * v{i}), 0)"));
+        let totals: Vec<String> = std::iter::once("sum(n)".to_owned()).chain(sums).collect();
         let names: Vec<String> = columns.iter().map(|name| quote_ident(name)).collect();
         let set: Vec<String> = columns[self.by.len()..]
             .iter()
@@ -95,9 +101,10 @@ impl Grouping {
             .collect();
         // In order, so that two importers that meet in some groups wait for each other and do not deadlock.
         format!(
-            "INSERT INTO {qualified} AS a ({}) SELECT {groups}, sum(n){sums} FROM ({}) d GROUP BY {groups} ORDER BY {groups} \
+            "INSERT INTO {qualified} AS a ({}) SELECT {groups}, {} FROM ({}) d GROUP BY {groups} ORDER BY {groups} \
              ON CONFLICT ({}) DO UPDATE SET {}",
             names.join(", "),
+            totals.join(", "),
             parts.join(" UNION ALL "),
             self.key(),
             set.join(", "),

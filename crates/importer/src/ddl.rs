@@ -1,7 +1,11 @@
 //! The table, made and widened under a lock that all importers share.
 
+use millrace_core::record::SYSTEM_COLUMNS;
 use millrace_postgres::{GenericClient, Pool, Transaction};
-use millrace_schema::columns::{Column, SqlType, Table, quote_ident};
+use millrace_schema::{
+    FieldPath,
+    columns::{Column, SqlType, Table, quote_ident},
+};
 
 use crate::{
     aggregate::Grouping,
@@ -13,24 +17,30 @@ use crate::{
 /// Makes sure that the feed's table has `columns`, and its aggregates theirs, and says what the table is like. Nothing
 /// is dropped and no type is changed. Statements wait at most the session's lock timeout for those who use the table.
 pub async fn ensure(pool: &Pool, feed: &Feed, columns: &[Column]) -> Result<Shape> {
-    let groupings = feed
-        .aggregates
-        .iter()
-        .map(|aggregate| Grouping::resolve(&feed.table, aggregate, feed.time.as_deref(), columns))
-        .collect::<Result<Vec<_>>>()?;
     let mut client = pool.get().await?;
     let transaction = client.transaction().await.map_err(db)?;
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended('millrace.import.' || $1, 0))";
     transaction.execute(lock, &[&feed.table]).await.map_err(db)?;
-    let held = widen(&transaction, feed, columns).await?;
-    for grouping in &groupings {
-        ensure_aggregate(&transaction, &feed.table, grouping).await?;
+    let existing = widen(&transaction, feed, columns).await?;
+    ensure_key(&transaction, feed).await?;
+    // An aggregate may ask for a field that the newest version has no more: its column is still there.
+    let known: Vec<Column> = columns.iter().cloned().chain(left_over(&existing, columns)).collect();
+    let mut groupings = Vec::new();
+    for aggregate in &feed.aggregates {
+        let grouping = Grouping::resolve(&feed.table, aggregate, feed.time.as_deref(), &known)?;
+        ensure_aggregate(&transaction, &feed.table, &grouping).await?;
+        groupings.push(grouping);
     }
     transaction.commit().await.map_err(db)?;
-    Ok(Shape::new(&feed.table, held, feed.key(), feed.rank(), &groupings))
+    let is_ours = |column: &Column| {
+        columns.contains(column) || groupings.iter().any(|grouping| grouping.sources().any(|name| name == column.name))
+    };
+    let held = known.iter().filter(|column| is_ours(column)).map(|column| held(&feed.table, &existing, column));
+    Ok(Shape::new(&feed.table, held.collect::<Result<_>>()?, feed.key(), feed.rank(), &groupings))
 }
 
-async fn widen(transaction: &Transaction<'_>, feed: &Feed, columns: &[Column]) -> Result<Vec<Held>> {
+/// Makes the table or adds what it lacks, and says what it has: name, type and NOT NULL.
+async fn widen(transaction: &Transaction<'_>, feed: &Feed, columns: &[Column]) -> Result<Vec<Existing>> {
     let table = Table { name: feed.table.clone(), columns: columns.to_vec() };
     let mut existing = read(transaction, &feed.table).await?;
     if existing.is_empty() {
@@ -45,11 +55,19 @@ async fn widen(transaction: &Transaction<'_>, feed: &Feed, columns: &[Column]) -
         transaction.batch_execute(&table.add_column_sql(SCHEMA, column)).await.map_err(db)?;
         tracing::info!(table = feed.table, column = column.name, sql_type = %column.sql_type, "column added");
     }
-    if !missing.is_empty() {
-        existing = read(transaction, &feed.table).await?;
-    }
-    ensure_key(transaction, feed).await?;
-    columns.iter().map(|column| held(&feed.table, &existing, column)).collect()
+    if missing.is_empty() { Ok(existing) } else { read(transaction, &feed.table).await }
+}
+
+/// Columns of the table that no schema asks for, as the fields that they once held.
+fn left_over(existing: &[Existing], columns: &[Column]) -> Vec<Column> {
+    let left = existing.iter().filter(|(name, ..)| !columns.iter().any(|column| column.name == *name));
+    left.filter_map(|(name, sql_type, not_null)| {
+        let ours = |field: &&str| SYSTEM_COLUMNS.contains(field);
+        let field = name.strip_prefix("event_").filter(ours).unwrap_or(name);
+        let path = Some(FieldPath::from_segments([field]));
+        Some(Column { name: name.clone(), sql_type: sql_type_of(sql_type)?, path, node: None, nullable: !not_null })
+    })
+    .collect()
 }
 
 async fn make_schema(transaction: &Transaction<'_>) -> Result<()> {
@@ -61,15 +79,18 @@ async fn make_schema(transaction: &Transaction<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Name, type and NOT NULL of a table's columns; none where there is no table.
-async fn read(client: &impl GenericClient, table: &str) -> Result<Vec<(String, String, bool)>> {
+/// Name, type as Postgres calls it, and NOT NULL of a column.
+type Existing = (String, String, bool);
+
+/// The columns of a table; none where there is no table.
+async fn read(client: &impl GenericClient, table: &str) -> Result<Vec<Existing>> {
     let sql = "SELECT a.attname::text, t.typname::text, a.attnotnull FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
                WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
     let rows = client.query(sql, &[&qualified(table)]).await.map_err(db)?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
 }
 
-fn held(table: &str, existing: &[(String, String, bool)], column: &Column) -> Result<Held> {
+fn held(table: &str, existing: &[Existing], column: &Column) -> Result<Held> {
     let problem = |problem: String| Error::Table { table: qualified(table), problem };
     let (name, sql_type, not_null) = existing
         .iter()

@@ -1,7 +1,7 @@
 //! What can go wrong in storing, sorted by what is to be done about it.
 
 use millrace_core::Code;
-use millrace_schema::{client, columns};
+use millrace_schema::client;
 
 /// The result of everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -18,14 +18,6 @@ pub enum Error {
     /// Kafka is away or refuses.
     #[error(transparent)]
     Kafka(#[from] millrace_kafka::Error),
-    /// The event's schema gives no table.
-    #[error("table {table}: {source}")]
-    Columns {
-        /// The table.
-        table: String,
-        /// Why.
-        source: columns::Error,
-    },
     /// An aggregate of the document asks for what the event does not have.
     #[error("aggregate `{aggregate}`: {problem}")]
     Aggregate {
@@ -61,7 +53,7 @@ impl Error {
             Self::Postgres(error) => error.code(),
             Self::Registry(error) => error.code(),
             Self::Kafka(error) => error.code(),
-            Self::Columns { .. } | Self::Aggregate { .. } | Self::Table { .. } => Code::InvalidConfig,
+            Self::Aggregate { .. } | Self::Table { .. } => Code::InvalidConfig,
             Self::WentBack { .. } => Code::Internal,
         }
     }
@@ -72,7 +64,6 @@ impl Error {
             Self::Postgres(error) => error.tag(),
             Self::Registry(error) => error.tag(),
             Self::Kafka(error) => error.tag(),
-            Self::Columns { .. } => "columns",
             Self::Aggregate { .. } => "aggregate",
             Self::Table { .. } => "table",
             Self::WentBack { .. } => "went_back",
@@ -87,7 +78,7 @@ impl Error {
                 !matches!(error, millrace_postgres::Error::Older { .. } | millrace_postgres::Error::Newer { .. })
             }
             Self::Registry(_) | Self::Kafka(_) => true,
-            Self::Columns { .. } | Self::Aggregate { .. } | Self::Table { .. } | Self::WentBack { .. } => false,
+            Self::Aggregate { .. } | Self::Table { .. } | Self::WentBack { .. } => false,
         }
     }
 

@@ -178,7 +178,7 @@ impl Intake {
 
     /// Encodes a batch and what is there beside it, and hands it to the storer; false at shutdown.
     async fn take(&mut self, first: Batch) -> Result<bool> {
-        let batches = self.gather(first).await?;
+        let batches = self.gather(first)?;
         if batches.is_empty() {
             return Ok(true);
         }
@@ -207,7 +207,7 @@ impl Intake {
     }
 
     /// Batches that are there already, up to about the records of one transaction.
-    async fn gather(&mut self, first: Batch) -> Result<Vec<Batch>> {
+    fn gather(&mut self, first: Batch) -> Result<Vec<Batch>> {
         let mut batches = Vec::new();
         let mut records = 0;
         let mut next = Some(first);

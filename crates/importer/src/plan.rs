@@ -1,4 +1,4 @@
-//! From the bytes of a record to the bytes of a row, without a value in between.
+//! Take the bytes of a record to the bytes of a row, without a value in between.
 
 use millrace_core::{Code, id};
 use millrace_postgres::copy::Writer;
@@ -25,13 +25,14 @@ pub struct Plan {
 }
 
 struct Cell {
-    from: From,
+    from: Take,
     put: Put,
     column: Box<str>,
 }
 
 #[derive(Clone, Copy)]
-enum From {
+/// What a column takes its value from.
+enum Take {
     Main(usize),
     Extra(usize),
     ImportedAt,
@@ -77,19 +78,19 @@ impl Plan {
         for held in &shape.columns {
             let origin = view.columns.iter().find(|(column, _)| column.name == held.name).map(|(_, origin)| origin);
             froms.push(match origin {
-                Some(Origin::Reader(path)) => From::Main(push(&mut main, path)),
-                Some(Origin::Writer(path)) => From::Extra(push(&mut extra, path)),
-                Some(Origin::ImportedAt) => From::ImportedAt,
-                None => From::Nothing,
+                Some(Origin::Reader(path)) => Take::Main(push(&mut main, path)),
+                Some(Origin::Writer(path)) => Take::Extra(push(&mut extra, path)),
+                Some(Origin::ImportedAt) => Take::ImportedAt,
+                None => Take::Nothing,
             });
         }
         let [event_id, received_at, scored_at] =
             ["event_id", "received_at", "scored_at"].map(|name| index_of(&mut main, name));
         let main = Projection::compile(writer, &view.reader, &main)?;
         let extra = if extra.is_empty() { None } else { Some(Projection::compile(writer, writer, &extra)?) };
-        let logical = |from: From| match (from, &extra) {
-            (From::Main(index), _) => main.kind(index).logical,
-            (From::Extra(index), Some(extra)) => extra.kind(index).logical,
+        let logical = |from: Take| match (from, &extra) {
+            (Take::Main(index), _) => main.kind(index).logical,
+            (Take::Extra(index), Some(extra)) => extra.kind(index).logical,
             _ => None,
         };
         let cells = froms.into_iter().zip(&shape.columns).map(|(from, held)| Cell {
@@ -136,10 +137,10 @@ impl Plan {
         out.begin_row(self.cells.len() as u16);
         for cell in &self.cells {
             let slot = match cell.from {
-                From::Main(index) => &scratch.main[index],
-                From::Extra(index) => &scratch.extra[index],
-                From::Nothing => &Slot::Missing,
-                From::ImportedAt => {
+                Take::Main(index) => &scratch.main[index],
+                Take::Extra(index) => &scratch.extra[index],
+                Take::Nothing => &Slot::Missing,
+                Take::ImportedAt => {
                     out.timestamptz(imported_at).map_err(|error| misfit(&cell.column, &error))?;
                     continue;
                 }

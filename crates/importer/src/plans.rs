@@ -13,15 +13,16 @@ use std::{
 use millrace_postgres::Pool;
 use millrace_schema::{
     Guid, Schema,
-    client::{Client, Error as RegistryError},
+    client::{Client, Error as RegistryError, Registered},
     columns::{self, Column},
     framing::SchemaRef,
+    scored,
 };
 
 use crate::{
     batch::PlanSet,
     ddl,
-    error::{Error, Reject, Result},
+    error::{Reject, Result},
     feed::{Feed, Kind, verdict_columns},
     plan::Plan,
     shape::Shape,
@@ -33,13 +34,21 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Writers whose plans are kept.
 const MAX_WRITERS: usize = 512;
 
+/// The newest version of the event's schema, as far as it is known.
+#[derive(Clone)]
+struct Newest {
+    guid: Guid,
+    version: Option<u32>,
+    schema: Schema,
+}
+
 /// Plans of one feed.
 pub(crate) struct Plans {
     feed: Arc<Feed>,
     registry: Client,
     pool: Pool,
     writers: HashMap<SchemaRef, Schema>,
-    newest: Option<(Guid, Schema)>,
+    newest: Option<Newest>,
     looked: Option<Instant>,
     shape: Option<Arc<Shape>>,
     set: Arc<PlanSet>,
@@ -63,7 +72,7 @@ impl Plans {
     /// Plans for all of `schemas`, and the shape that they are for. Fails while the registry or Postgres is away; has
     /// then learned what it could.
     pub(crate) async fn of(&mut self, schemas: &HashSet<SchemaRef>) -> Result<(Arc<PlanSet>, Arc<Shape>)> {
-        let newer = self.look().await?;
+        let mut newer = self.look().await?;
         let mut missing = Vec::new();
         let mut learned = false;
         for &schema in schemas {
@@ -72,6 +81,7 @@ impl Plans {
             }
             match self.registry.by_ref(schema).await {
                 Ok(registered) => {
+                    newer |= self.is_newest(&registered.schema).await?;
                     self.make_room(schemas);
                     self.writers.insert(schema, registered.schema.clone());
                     learned = true;
@@ -107,29 +117,48 @@ impl Plans {
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
             return Ok(false);
         }
-        let newest = match self.registry.latest(subject).await {
-            Ok(newest) => Some((newest.guid, newest.schema.clone())),
+        let found = match self.registry.latest(subject).await {
+            Ok(found) => Some(found),
             Err(error @ RegistryError::Unavailable(_)) if self.newest.is_none() => return Err(error.into()),
             // The one that is known does for now; without any, each writer's own.
-            Err(_) => self.newest.clone(),
+            Err(_) => None,
         };
         self.looked = Some(Instant::now());
-        let guid = |newest: &Option<(Guid, Schema)>| newest.as_ref().map(|(guid, _)| *guid);
-        let changed = guid(&newest) != guid(&self.newest);
-        self.newest = newest;
-        if changed {
-            // A table that could not be widened is looked at again.
-            self.shape = None;
+        Ok(found.is_some_and(|found| self.take_newest(&found)))
+    }
+
+    /// The registry's client may know the newest version some seconds late. A writer that nobody has seen before may
+    /// be of that version: then the table follows it at once, and a renamed field never lands under its old name.
+    async fn is_newest(&mut self, scored: &Schema) -> Result<bool> {
+        let (Some(subject), Ok(event)) = (&self.feed.subject, scored::event_schema(scored)) else { return Ok(false) };
+        match self.registry.lookup(subject, &event).await {
+            Ok(found) => Ok(found.is_some_and(|found| self.take_newest(&found))),
+            Err(error @ RegistryError::Unavailable(_)) => Err(error.into()),
+            Err(_) => Ok(false),
         }
-        Ok(changed)
+    }
+
+    /// Takes a version as the newest, if it is newer than the one that is known and gives a table.
+    fn take_newest(&mut self, found: &Registered) -> bool {
+        if self.newest.as_ref().is_some_and(|known| known.guid == found.guid || known.version >= found.version) {
+            return false;
+        }
+        if let Err(error) = columns::of(&found.schema) {
+            tracing::error!(subject = found.subject, version = found.version, %error, "newest version gives no table");
+            return false;
+        }
+        self.newest = Some(Newest { guid: found.guid, version: found.version, schema: found.schema.clone() });
+        // Its aggregates are looked at as well.
+        self.shape = None;
+        true
     }
 
     async fn compile(&mut self) -> Result<()> {
-        let wanted = self.wanted()?;
+        let wanted = self.wanted();
         if !wanted.is_empty() && !self.shape.as_ref().is_some_and(|shape| shape.has(&wanted)) {
             self.shape = Some(Arc::new(ddl::ensure(&self.pool, &self.feed, &wanted).await?));
         }
-        let newest = self.newest.as_ref().map(|(_, schema)| schema);
+        let newest = self.newest.as_ref().map(|newest| &newest.schema);
         let mut set = PlanSet::with_capacity(self.writers.len());
         for (&schema, writer) in &self.writers {
             let plan = match &self.shape {
@@ -148,13 +177,12 @@ impl Plans {
     }
 
     /// The columns of the newest version, then those that only other writers have.
-    fn wanted(&self) -> Result<Vec<Column>> {
-        let newest = self.newest.as_ref().map(|(_, schema)| schema);
+    fn wanted(&self) -> Vec<Column> {
+        let newest = self.newest.as_ref().map(|newest| &newest.schema);
         let mut wanted = match (self.feed.kind, newest) {
             (Kind::Verdicts, _) => verdict_columns(),
-            (Kind::Scores, Some(newest)) => {
-                columns::of(newest).map_err(|source| Error::Columns { table: self.feed.table.clone(), source })?
-            }
+            // What gives no table is never taken as the newest.
+            (Kind::Scores, Some(newest)) => columns::of(newest).unwrap_or_default(),
             (Kind::Scores, None) => Vec::new(),
         };
         // A writer whose records cannot be stored is told so record by record.
@@ -166,6 +194,6 @@ impl Plans {
                 }
             }
         }
-        Ok(wanted)
+        wanted
     }
 }

@@ -147,7 +147,9 @@ impl From<PoolError> for Error {
 /// "db error".
 pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
-        let detail = db.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        // The row itself belongs to whoever owns the data, and not into a log.
+        let detail = db.detail().filter(|detail| !detail.starts_with("Failing row contains"));
+        let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
         return format!("{}{detail}, SQLSTATE {}", db.message(), db.code().code());
     }
     match std::error::Error::source(error) {

@@ -1,3 +1,5 @@
+#![allow(clippy::single_range_in_vec_init, reason = "ranges of rows, one of them here")]
+
 use millrace_core::record::VERDICT_SCHEMA;
 use millrace_kafka::{Headers, Record};
 use millrace_schema::{Schema, json};

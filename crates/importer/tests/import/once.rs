@@ -20,9 +20,7 @@ async fn a_killed_importer_stores_each_event_once() {
     };
     let mut importer = Some(importer);
     for least in [1, 5_000, 12_000] {
-        while world.rows().await < least {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        world.wait_for_rows(least).await;
         importer.take().unwrap().kill();
         importer = Some(world.stream());
     }

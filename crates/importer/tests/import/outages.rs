@@ -27,10 +27,7 @@ async fn while_postgres_is_away_nothing_is_given_up() {
         })
     };
     for seconds in [0, 1, 3] {
-        let before = world.rows().await;
-        while world.rows().await <= before {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        world.wait_for_rows(world.rows().await + 1).await;
         proxy.cut(Duration::from_secs(seconds)).await;
     }
     sending.await.unwrap();

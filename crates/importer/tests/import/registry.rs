@@ -14,16 +14,16 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[derive(Default)]
 struct Known {
     away: AtomicBool,
     schemas: Mutex<BTreeMap<u32, String>>,
-    /// The id of the latest version of each subject.
-    latest: Mutex<BTreeMap<String, u32>>,
+    /// The ids of the versions of each subject, and how many of them `latest` knows of.
+    subjects: Mutex<BTreeMap<String, (Vec<u32>, usize)>>,
 }
 
 pub(crate) struct Registry {
@@ -36,6 +36,7 @@ impl Registry {
         let known = Arc::new(Known::default());
         let router = Router::new()
             .route("/schemas/ids/{id}", get(by_id))
+            .route("/subjects/{subject}", post(look_up))
             .route("/subjects/{subject}/versions/latest", get(latest))
             .with_state(Arc::clone(&known));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -52,8 +53,18 @@ impl Registry {
         self.known.schemas.lock().unwrap().insert(id, schema.to_owned());
     }
 
-    pub(crate) fn set_latest(&self, subject: &str, id: u32) {
-        self.known.latest.lock().unwrap().insert(subject.to_owned(), id);
+    /// A new version of a subject: of an id that was added.
+    pub(crate) fn add_version(&self, subject: &str, id: u32) {
+        let mut subjects = self.known.subjects.lock().unwrap();
+        let (versions, latest) = subjects.entry(subject.to_owned()).or_default();
+        versions.push(id);
+        *latest = versions.len();
+    }
+
+    /// A new version that is not told yet as the latest: as a cache on the way may have it.
+    pub(crate) fn add_version_quietly(&self, subject: &str, id: u32) {
+        let mut subjects = self.known.subjects.lock().unwrap();
+        subjects.entry(subject.to_owned()).or_default().0.push(id);
     }
 
     /// Answers 503, or no longer.
@@ -62,26 +73,35 @@ impl Registry {
     }
 }
 
-fn answer(known: &Known, id: Option<u32>, subject: Option<&str>) -> Response {
-    if known.away.load(Ordering::Relaxed) {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    }
-    match id.and_then(|id| known.schemas.lock().unwrap().get(&id).cloned().map(|schema| (id, schema))) {
-        Some((id, schema)) => {
-            Json(json!({"id": id, "subject": subject, "version": 1, "schema": schema})).into_response()
-        }
-        None => {
-            let body = json!({"error_code": 40403, "message": "Schema not found"});
-            (StatusCode::NOT_FOUND, Json(body)).into_response()
-        }
-    }
+fn away(known: &Known) -> Option<Response> {
+    known.away.load(Ordering::Relaxed).then(|| StatusCode::SERVICE_UNAVAILABLE.into_response())
+}
+
+fn answer(known: &Known, found: Option<(u32, usize)>, subject: Option<&str>) -> Response {
+    let known = |(id, version)| Some((id, version, known.schemas.lock().unwrap().get(&id)?.clone()));
+    let Some((id, version, schema)) = found.and_then(known) else {
+        let body = json!({"error_code": 40403, "message": "Schema not found"});
+        return (StatusCode::NOT_FOUND, Json(body)).into_response();
+    };
+    Json(json!({"id": id, "subject": subject, "version": version, "schema": schema})).into_response()
 }
 
 async fn by_id(State(known): State<Arc<Known>>, Path(id): Path<u32>) -> Response {
-    answer(&known, Some(id), None)
+    away(&known).unwrap_or_else(|| answer(&known, Some((id, 1)), None))
 }
 
 async fn latest(State(known): State<Arc<Known>>, Path(subject): Path<String>) -> Response {
-    let id = known.latest.lock().unwrap().get(&subject).copied();
-    answer(&known, id, Some(&subject))
+    let found = known.subjects.lock().unwrap().get(&subject).map(|(versions, latest)| (versions[*latest - 1], *latest));
+    away(&known).unwrap_or_else(|| answer(&known, found, Some(&subject)))
+}
+
+async fn look_up(State(known): State<Arc<Known>>, Path(subject): Path<String>, Json(body): Json<Value>) -> Response {
+    let schemas = known.schemas.lock().unwrap().clone();
+    let is_it = |id: &u32| schemas.get(id).map(String::as_str) == body["schema"].as_str();
+    let subjects = known.subjects.lock().unwrap().clone();
+    let found = subjects.get(&subject).and_then(|(versions, _)| {
+        let place = versions.iter().position(is_it)?;
+        Some((versions[place], place + 1))
+    });
+    away(&known).unwrap_or_else(|| answer(&known, found, Some(&subject)))
 }

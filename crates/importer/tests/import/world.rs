@@ -32,12 +32,16 @@ pub(crate) const EVENT: &str = r#"{"type":"record","name":"Event","fields":[
     {"name":"weight","type":"double"},
     {"name":"subject","type":"string"}]}"#;
 
+/// The aggregate of the pipelines here.
+pub(crate) const AGGREGATES: &str =
+    "{name: by_org_hour, by: [event.org, hour(event.time)], count: true, sum: [score, event.weight]}";
+
 /// The ids under which the registry knows the scored form of [`EVENT`], and verdicts.
 pub(crate) const SCORED: u32 = 101;
 pub(crate) const VERDICT: u32 = 100;
 
 /// How long the slowest step of a test may take.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct World {
     pub(crate) name: String,
@@ -54,7 +58,7 @@ pub(crate) struct World {
 pub(crate) struct Score {
     pub(crate) id: String,
     pub(crate) scored_at: i64,
-    pub(crate) score: f64,
+    pub(crate) probability: f64,
     pub(crate) event: Value,
 }
 
@@ -64,11 +68,11 @@ impl Score {
         let org = (!n.is_multiple_of(7)).then(|| format!("org-{}", n % 5));
         let at = 1_700_000_000_000 + (n as i64 % 50) * 600_000;
         let event = json!({"org": org, "at": at, "size": n, "weight": n as f64 / 3.0, "subject": format!("mail {n}")});
-        Self { id: format!("e-{n}"), scored_at: 1_000, score: (n % 1_000) as f64 / 999.0, event }
+        Self { id: format!("e-{n}"), scored_at: 1_000, probability: (n % 1_000) as f64 / 999.0, event }
     }
 
-    pub(crate) fn at(mut self, scored_at: i64, score: f64) -> Self {
-        (self.scored_at, self.score) = (scored_at, score);
+    pub(crate) fn at(mut self, scored_at: i64, probability: f64) -> Self {
+        (self.scored_at, self.probability) = (scored_at, probability);
         self
     }
 
@@ -85,7 +89,7 @@ impl Score {
             source: "stream",
             model: "m",
             model_version: "v1",
-            score: self.score,
+            score: self.probability,
             margin: 0.5,
             reasons: vec![
                 Reason { feature: "size", value: Some("3"), contribution: 0.75 },
@@ -115,7 +119,7 @@ impl World {
             client,
         };
         world.add_version(SCORED, EVENT);
-        std::fs::write(world.document(), document(&world.name)).unwrap();
+        world.write_document(AGGREGATES);
         let specs: Vec<TopicSpec> = ["scores", "verdicts", "dead"]
             .iter()
             .map(|kind| TopicSpec { name: world.topic(kind), partitions: 4, replication: 1, config: BTreeMap::new() })
@@ -127,11 +131,32 @@ impl World {
 
     /// Registers a version of the event (as `id` + 100) and its scored form (as `id`), and makes it the latest.
     pub(crate) fn add_version(&self, id: u32, event: &str) -> Schema {
+        let event = self.add_schemas(id, event);
+        self.registry.add_version(&self.subject(), id + 100);
+        event
+    }
+
+    /// The same, and nobody is told yet that it is the latest.
+    pub(crate) fn add_version_quietly(&self, id: u32, event: &str) -> Schema {
+        let event = self.add_schemas(id, event);
+        self.registry.add_version_quietly(&self.subject(), id + 100);
+        event
+    }
+
+    fn add_schemas(&self, id: u32, event: &str) -> Schema {
         let event = Schema::parse(event).unwrap();
         self.registry.add(id, &scored::compose(&event).unwrap().java_string());
         self.registry.add(id + 100, &event.java_string());
-        self.registry.set_latest(&format!("{}.events-value", self.name), id + 100);
         event
+    }
+
+    fn subject(&self) -> String {
+        format!("{}.events-value", self.name)
+    }
+
+    /// Writes the pipeline's document with other aggregates.
+    pub(crate) fn write_document(&self, aggregates: &str) {
+        std::fs::write(self.document(), document(&self.name, aggregates)).unwrap();
     }
 
     fn document(&self) -> PathBuf {
@@ -221,14 +246,23 @@ impl World {
 
     /// Waits until a number is there.
     pub(crate) async fn wait(&self, sql: &str, wanted: i64) {
+        self.wait_until(sql, |found| found == wanted).await;
+    }
+
+    /// Waits until there are so many rows.
+    pub(crate) async fn wait_for_rows(&self, least: i64) {
+        self.wait_until("SELECT count(*) FROM pipeline.mail", |found| found >= least).await;
+    }
+
+    async fn wait_until(&self, sql: &str, holds: impl Fn(i64) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let found = self.number(sql).await;
-            if found == wanted {
+            if holds(found) {
                 return;
             }
-            assert!(Instant::now() < deadline, "{sql}: {found} instead of {wanted}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert!(Instant::now() < deadline, "{sql}: still {found}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
@@ -240,7 +274,7 @@ impl World {
     /// Groups of the aggregate that are not what the rows say, either way.
     pub(crate) async fn assert_aggregates_equal_rows(&self) {
         let rows = "SELECT org, date_trunc('hour', at, 'UTC') AS hour, count(*), sum(round(score::numeric, 9)) AS sum_score, \
-                    sum(round(weight::numeric, 9)) AS sum_weight FROM pipeline.mail GROUP BY 1, 2";
+                    coalesce(sum(round(weight::numeric, 9)), 0) AS sum_weight FROM pipeline.mail GROUP BY 1, 2";
         let groups = "SELECT org, hour, count, sum_score, sum_weight FROM pipeline.mail_by_org_hour";
         let differences =
             format!("SELECT count(*) FROM (({rows} EXCEPT ALL {groups}) UNION ALL ({groups} EXCEPT ALL {rows})) d");
@@ -249,12 +283,13 @@ impl World {
     }
 }
 
-fn document(name: &str) -> String {
+fn document(name: &str, aggregates: &str) -> String {
     format!(
         "apiVersion: millrace.dev/v1\nkind: Pipeline\nmetadata: {{name: {name}}}\nspec:\n\
          \x20 topics: {{partitions: 4, replication: 1, min_insync: 1, retention: 7d}}\n\
          \x20 events: {{subject: {name}.events-value, schema: event.avsc, time: at}}\n\
-         \x20 import: {{table: mail, aggregates: [{{name: by_org_hour, by: [event.org, hour(event.time)], count: true, sum: [score, event.weight]}}]}}\n"
+         \x20 scoring: {{model: m}}\n\
+         \x20 import: {{table: mail, aggregates: [{aggregates}]}}\n"
     )
 }
 

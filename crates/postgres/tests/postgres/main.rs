@@ -9,3 +9,4 @@ mod ledger;
 mod listen;
 mod migrate;
 mod pool;
+mod tls;
