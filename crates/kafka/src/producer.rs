@@ -12,7 +12,10 @@
 
 mod request;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use opentelemetry::metrics::Meter;
 use rdkafka::{
@@ -75,21 +78,21 @@ pub type Sent = std::result::Result<Acked, (Outgoing, Error)>;
 pub struct Producer(Arc<Inner>);
 
 struct Inner {
-    native: ThreadedProducer<Deliveries>,
-    room: Arc<Semaphore>,
+    client: Client,
     config: Config,
+    meter: Option<Meter>,
+    native: RwLock<Arc<ThreadedProducer<Deliveries>>>,
+    room: Arc<Semaphore>,
     metrics: Option<ProducerMetrics>,
 }
 
 impl Producer {
     /// Makes the producer and its thread. Nothing is connected before the first record.
     pub fn new(client: &Client, config: Config, meter: Option<&Meter>) -> Result<Self> {
-        let settings: ClientConfig = client.producer(&config.name, config.linger, config.message_timeout);
-        let context = Deliveries { base: client.context(&config.name, meter) };
-        let native = settings.create_with_context(context).map_err(Error::Create)?;
+        let native = RwLock::new(Arc::new(create(client, &config, meter)?));
         let room = Arc::new(Semaphore::new(config.max_in_flight_bytes.min(Semaphore::MAX_PERMITS)));
         let metrics = meter.map(|meter| ProducerMetrics::new(meter, &config.name));
-        Ok(Self(Arc::new(Inner { native, room, config, metrics })))
+        Ok(Self(Arc::new(Inner { client: client.clone(), config, meter: meter.cloned(), native, room, metrics })))
     }
 
     /// Sends the records and waits for the brokers' acknowledgement of each. The results are in the order of the
@@ -105,8 +108,9 @@ impl Producer {
             return records.into_iter().map(|record| Err((record, self.fail(self.busy())))).collect();
         };
         let (request, answer) = Request::new(records, permit);
+        let native = self.native();
         for index in 0..request.len() {
-            self.enqueue(&request, index);
+            self.enqueue(&native, &request, index);
         }
         drop(request);
         let sent = answer.await.unwrap_or_default();
@@ -123,8 +127,8 @@ impl Producer {
 
     /// Waits until all that was sent is acknowledged or has failed, at most `timeout`.
     pub async fn flush(&self, timeout: Duration) -> Result<()> {
-        let inner = Arc::clone(&self.0);
-        let flushed = tokio::task::spawn_blocking(move || inner.native.flush(timeout)).await;
+        let native = self.native();
+        let flushed = tokio::task::spawn_blocking(move || native.flush(timeout)).await;
         match flushed {
             Ok(result) => result.map_err(|error| Error::from_kafka("flush records", error)),
             Err(_) => Err(Error::Closed),
@@ -144,7 +148,28 @@ impl Producer {
         }
     }
 
-    fn enqueue(&self, request: &Arc<Request>, index: usize) {
+    /// The producer in use. One that has failed for good (the idempotent sequence is broken beyond repair) is replaced:
+    /// what it had in flight is handed back as failed, and its number goes with it.
+    fn native(&self) -> Arc<ThreadedProducer<Deliveries>> {
+        let native = Arc::clone(&self.0.native.read().unwrap_or_else(PoisonError::into_inner));
+        let Some((code, reason)) = native.client().fatal_error() else { return native };
+        let mut current = self.0.native.write().unwrap_or_else(PoisonError::into_inner);
+        // Another caller may have been faster.
+        if Arc::ptr_eq(&current, &native) {
+            tracing::error!(producer = self.0.config.name, ?code, reason, "producer failed for good and is replaced");
+            match create(&self.0.client, &self.0.config, self.0.meter.as_ref()) {
+                Ok(fresh) => {
+                    let failed = std::mem::replace(&mut *current, Arc::new(fresh));
+                    // Its end waits for its thread.
+                    std::thread::spawn(move || drop(failed));
+                }
+                Err(error) => tracing::error!(%error, "no new producer, the failed one stays"),
+            }
+        }
+        Arc::clone(&current)
+    }
+
+    fn enqueue(&self, producer: &ThreadedProducer<Deliveries>, request: &Arc<Request>, index: usize) {
         let ticket = Box::new(Ticket::new(request, index));
         let record = request.record(index);
         let mut native = BaseRecord::with_opaque_to(&record.topic, ticket);
@@ -153,7 +178,7 @@ impl Producer {
         native.partition = record.partition;
         native.timestamp = record.timestamp_ms;
         native.headers = record.headers.to_native();
-        if let Err((error, refused)) = self.0.native.send(native) {
+        if let Err((error, refused)) = producer.send(native) {
             let error = match error.rdkafka_error_code() {
                 Some(RDKafkaErrorCode::MessageSizeTooLarge) => Error::TooLarge { size: record.size() },
                 Some(RDKafkaErrorCode::QueueFull) => self.busy(),
@@ -175,8 +200,16 @@ impl Producer {
     }
 }
 
+fn create(client: &Client, config: &Config, meter: Option<&Meter>) -> Result<ThreadedProducer<Deliveries>> {
+    let settings: ClientConfig = client.producer(&config.name, config.linger, config.message_timeout);
+    let context = Deliveries { base: client.context(&config.name, meter) };
+    settings.create_with_context(context).map_err(Error::Create)
+}
+
 fn refusal(error: KafkaError, topic: &str) -> Error {
     match error.rdkafka_error_code() {
+        // The producer is replaced with the next call; whether the record is there is not known.
+        Some(RDKafkaErrorCode::Fatal) => Error::Unavailable { what: "send record", source: error },
         Some(
             RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownTopicOrPartition

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use millrace_runtime::Shutdown;
+use opentelemetry::metrics::Meter;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
@@ -22,6 +23,7 @@ use super::{
     transaction::{Outcome, Transactions},
 };
 use crate::{
+    client::Client,
     close, dead,
     error::{self, Error},
     headers,
@@ -37,6 +39,7 @@ const NAP: Duration = Duration::from_millis(400);
 /// An abort is followed by a rest that grows with the number of aborts in a row.
 const ABORT_REST: Duration = Duration::from_millis(50);
 const SEEK: Duration = Duration::from_secs(10);
+const LOOK_UP: Duration = Duration::from_secs(5);
 const CLOSE: Duration = Duration::from_secs(5);
 
 type Key = (Arc<str>, i32);
@@ -54,6 +57,8 @@ pub(super) fn run<P: Processor>(lane: Lane<P>, shutdown: &Shutdown) -> anyhow::R
     consumer.subscribe(&topics).context("subscribe")?;
     let outputs = Outputs::new(config.group.clone(), &config.dead_topic);
     let mut worker = Worker {
+        client,
+        meter,
         config,
         processor,
         metrics,
@@ -81,6 +86,8 @@ pub(super) fn run<P: Processor>(lane: Lane<P>, shutdown: &Shutdown) -> anyhow::R
 }
 
 struct Worker<P> {
+    client: Client,
+    meter: Meter,
     config: LaneConfig,
     processor: P,
     metrics: LaneMetrics,
@@ -259,12 +266,55 @@ impl<P: Processor> Worker<P> {
                     thread::sleep(ABORT_REST * self.aborts.min(20));
                     return Ok(());
                 }
+                Outcome::Expired => {
+                    self.metrics.aborted();
+                    tracing::warn!(
+                        "the brokers were away for longer than a transaction may take, the lane begins anew"
+                    );
+                    return self.begin_anew(shutdown);
+                }
                 Outcome::TooLarge(index) => {
                     self.metrics.aborted();
                     self.outputs.give_up(index, &self.batch.inputs(), self.config.service);
                 }
             }
         }
+    }
+
+    /// Another producer of the same id, in the place of one that the brokers have given up. Its beginning ends what the
+    /// old one left open, one way or the other: only the brokers know how, so the group's own offsets decide what is
+    /// read again.
+    fn begin_anew(&mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
+        // Nothing: the shutdown came first, and nobody asks for the old one any more.
+        let Some(transactions) = Transactions::start(&self.client, &self.config, &self.meter, shutdown)? else {
+            return Ok(());
+        };
+        std::mem::replace(&mut self.transactions, transactions).close();
+        while !shutdown.is_triggered() {
+            match self.committed() {
+                Ok(committed) => {
+                    for (key, offset) in committed {
+                        self.progress.entry(key).and_modify(|(first, _)| *first = offset);
+                    }
+                    return self.rewind();
+                }
+                Err(error) => tracing::warn!(%error, "committed offsets are not known yet"),
+            }
+        }
+        Ok(())
+    }
+
+    /// What the group has committed of the batch's partitions; those without an offset yet are left out.
+    fn committed(&self) -> anyhow::Result<Vec<(Key, i64)>> {
+        let list = self.consumer.committed_offsets(self.offsets()?, LOOK_UP)?;
+        let mut offsets = Vec::new();
+        for element in list.elements() {
+            element.error()?;
+            if let Offset::Offset(offset) = element.offset() {
+                offsets.push(((Arc::from(element.topic()), element.partition()), offset));
+            }
+        }
+        Ok(offsets)
     }
 
     fn offsets(&self) -> anyhow::Result<TopicPartitionList> {

@@ -40,12 +40,17 @@ pub(super) enum Outcome {
     Aborted(KafkaError),
     /// Nothing of it is there: this output is over Kafka's limit.
     TooLarge(usize),
+    /// The brokers were away for longer than a transaction may take, and have ended it, by the look of it without
+    /// effect; if the answer to the commit was lost, only they know. The producer is of no use any more.
+    Expired,
 }
 
 /// Why a transaction cannot be committed.
 enum Failure {
     Abort(KafkaError),
     TooLarge(usize),
+    /// Another producer has this one's id, or the brokers have ended its transaction.
+    Fenced(anyhow::Error),
     Fatal(anyhow::Error),
 }
 
@@ -101,18 +106,22 @@ impl Transactions {
         group: &ConsumerGroupMetadata,
         deadline: &dyn Fn() -> bool,
     ) -> anyhow::Result<Outcome> {
+        let began = Instant::now();
         self.producer.begin_transaction().context("begin a transaction")?;
-        let failure = match self.send_and_commit(outputs, offsets, group, deadline) {
+        let outcome = match self.send_and_commit(outputs, offsets, group, deadline) {
             Ok(()) => return Ok(Outcome::Committed),
-            Err(failure) => failure,
+            Err(Failure::Abort(error)) => self.abort(deadline).map(|()| Outcome::Aborted(error)),
+            Err(Failure::TooLarge(index)) => self.abort(deadline).map(|()| Outcome::TooLarge(index)),
+            Err(other) => Err(other),
         };
-        let outcome = match failure {
-            Failure::Fatal(error) => return Err(error),
-            Failure::Abort(error) => Outcome::Aborted(error),
-            Failure::TooLarge(index) => Outcome::TooLarge(index),
-        };
-        self.abort(deadline)?;
-        Ok(outcome)
+        match outcome {
+            Ok(outcome) => Ok(outcome),
+            // Fenced without having waited: somebody else has this producer's id.
+            Err(Failure::Fenced(_)) if began.elapsed() >= TRANSACTION_TIMEOUT => Ok(Outcome::Expired),
+            Err(Failure::Fenced(error) | Failure::Fatal(error)) => Err(error),
+            Err(Failure::Abort(error)) => Err(error).context("abort a transaction"),
+            Err(Failure::TooLarge(_)) => anyhow::bail!("abort a transaction: a record is too large"),
+        }
     }
 
     /// Serves callbacks: logs, errors, statistics.
@@ -204,33 +213,26 @@ impl Transactions {
     }
 
     /// Takes the transaction back. What is in flight must have its answer first: nobody else serves the reports.
-    fn abort(&self, deadline: &dyn Fn() -> bool) -> anyhow::Result<()> {
+    fn abort(&self, deadline: &dyn Fn() -> bool) -> Result<(), Failure> {
         self.producer.purge(PurgeConfig::default().queue());
         while self.deliveries().outstanding() > 0 {
             self.serve(LOOK);
         }
         self.deliveries().take_failure();
-        match self.retry("abort_transaction", deadline, || self.producer.abort_transaction(CALL)) {
-            Ok(()) => Ok(()),
-            Err(Failure::Fatal(error)) => Err(error),
-            Err(Failure::Abort(error)) => Err(error).context("abort a transaction"),
-            Err(Failure::TooLarge(_)) => anyhow::bail!("abort a transaction: a record is too large"),
-        }
+        self.retry("abort_transaction", deadline, || self.producer.abort_transaction(CALL))
     }
 
     fn sort(&self, error: KafkaError, what: &str) -> Failure {
         if let Some((code, reason)) = self.producer.client().fatal_error() {
-            let fenced = matches!(
-                code,
-                RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch
-            );
-            let hint = if fenced {
-                "; another instance has taken over (two instances of one --instance-id?), or the transaction's time \
-                 was up while the brokers were away"
-            } else {
-                ""
+            use RDKafkaErrorCode::{Fenced, InvalidProducerEpoch, ProducerFenced};
+            let fatal = anyhow::anyhow!("transactional producer failed for good: {code:?}: {reason}");
+            return match code {
+                Fenced | ProducerFenced | InvalidProducerEpoch => {
+                    let fatal = fatal.context("another instance has taken over (two instances of one --instance-id?)");
+                    Failure::Fenced(fatal)
+                }
+                _ => Failure::Fatal(fatal),
             };
-            return Failure::Fatal(anyhow::anyhow!("transactional producer failed for good: {code:?}: {reason}{hint}"));
         }
         match &error {
             KafkaError::Transaction(source) if source.is_fatal() => {

@@ -120,6 +120,35 @@ async fn a_killed_lane_repeats_nothing_and_loses_nothing() {
     assert_eq!(numbers(&story.output).await, (0..20_000).collect::<Vec<_>>());
 }
 
+#[tokio::test]
+async fn a_lane_that_was_frozen_longer_than_a_transaction_may_take_goes_on_and_repeats_nothing() {
+    let story = Story::new("frozen", 4).await;
+    let lane = story.spawn("only", "classic");
+    let signal = |name: &str| {
+        let sent = Command::new("kill").args([name, &lane.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    };
+    let sending = async {
+        for chunk in 0..100 {
+            send(&story.input, chunk * 200..(chunk + 1) * 200).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    };
+    let freezing = async {
+        for round in 1..=2 {
+            story.copied(round * 2_000, Duration::from_mins(1)).await;
+            signal("-STOP");
+            // The broker ends the transaction after 10 s, and the membership.
+            tokio::time::sleep(Duration::from_secs(13)).await;
+            signal("-CONT");
+        }
+    };
+    tokio::join!(sending, freezing);
+    story.copied(20_000, Duration::from_mins(1)).await;
+    end(lane).await;
+    assert_eq!(numbers(&story.output).await, (0..20_000).collect::<Vec<_>>());
+}
+
 async fn lanes_come_and_go(protocol: &str) {
     let story = Story::new("rebalance", 6).await;
     let sending = async {
