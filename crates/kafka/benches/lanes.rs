@@ -119,6 +119,8 @@ async fn age(client: &Client, from: &str, to: &str) -> Vec<u64> {
     for _ in 0..100 {
         reader.next().await;
     }
+    // The lanes have just found each other; partitions still move between them.
+    tokio::time::sleep(Duration::from_secs(8)).await;
     let sending = async {
         let mut tick = tokio::time::interval(Duration::from_millis(10));
         for _ in 0..SECONDS * 100 {
