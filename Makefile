@@ -32,7 +32,7 @@ build: ## Build all binaries, into $CARGO_TARGET_DIR/release or target/release.
 	@$(cargo) build --release --locked --workspace --bins
 
 test: prerequisites lint build ## Formatting, lints, unit, integration and end-to-end tests, on a Kafka and Postgres of their own.
-	@exec $(with_stack) $(cargo) test --release --locked --workspace
+	@exec $(with_stack) $(cargo) test --release --locked --workspace --no-fail-fast
 
 lint: prerequisites ## Check formatting, and clippy without warnings.
 	@$(cargo) fmt --all --check

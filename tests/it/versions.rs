@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use millrace_testkit::{World, assert_eventually};
 use serde_json::{Value, json};
 
-/// Version 1 without a field, with a new one and a renamed one.
+/// Version 1 with a new field and a promoted one; version 3 also without one, and with one renamed.
 fn newer(version: u32) -> String {
     let mut schema: Value = serde_json::from_str(millrace_demo::SCHEMA).unwrap();
     let fields = schema["fields"].as_array_mut().unwrap();
     // Added with a default.
     fields.push(json!({"name": "sandbox", "type": ["null", "string"], "default": null}));
+    // Promoted.
+    fields.iter_mut().filter(|field| field["name"] == "size").for_each(|field| field["type"] = json!("long"));
     if version == 3 {
         // Removed.
         fields.retain(|field| field["name"] != "x_priority");
@@ -22,6 +24,9 @@ fn newer(version: u32) -> String {
     }
     schema.to_string()
 }
+
+/// A size that the type of version 1 does not hold.
+const HUGE: u64 = 5_000_000_000;
 
 /// What the mails of all versions have in common.
 const MAIL: &str = r#"{
@@ -49,6 +54,7 @@ fn mail(version: u32, number: usize) -> Value {
     event["mail_from"] = json!(format!("ada{number}@a.example"));
     if version >= 2 {
         event["sandbox"] = json!("clean");
+        event["size"] = json!(HUGE);
     }
     if version == 3 {
         let fields = event.as_object_mut().unwrap();
@@ -94,10 +100,12 @@ async fn three_versions_of_the_event_pass_through_every_stage_into_one_table() {
     let dead = world.cli(["dead", "list", "mail-trust", "--output", "json"]).await.unwrap();
     assert_eq!(dead.json(), json!([]), "{dead:?}");
 
-    // One table of the newest shape: the new field, the renamed one whatever it was called.
+    // One table of the newest shape: the new field, the wider one, the renamed one whatever it was called.
     assert_eq!(world.number("SELECT count(*) FROM pipeline.mail_trust WHERE sandbox = 'clean'").await, 70);
+    let huge = format!("SELECT count(*) FROM pipeline.mail_trust WHERE size = {HUGE}");
+    assert_eq!(world.number(&huge).await, 70);
     assert_eq!(world.number("SELECT count(*) FROM pipeline.mail_trust WHERE links = 7").await, 90);
-    let scored = "SELECT count(DISTINCT score) FROM pipeline.mail_trust WHERE event_id IN ('v1-5', 'v3-5')";
+    let scored = "SELECT count(DISTINCT score) FROM pipeline.mail_trust WHERE event_id IN ('v2-5', 'v3-5')";
     assert_eq!(world.number(scored).await, 1, "the features see the same mail in either version");
     world.end().await.unwrap();
 }

@@ -37,7 +37,7 @@ const LAST_BATCH: Duration = Duration::from_secs(4);
 /// How long leaving the group may take.
 const CLOSE: Duration = Duration::from_secs(5);
 /// Room for a batch's rows at the start.
-const ROW_BYTES: usize = 4 << 20;
+const ROW_BYTES: usize = 1 << 20;
 
 /// What a batch that is being stored comes back with.
 type Storing = JoinHandle<(Storer, Result<Option<Committed>>)>;

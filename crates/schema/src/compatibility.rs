@@ -5,6 +5,7 @@ mod level;
 
 use crate::Schema;
 
+pub(crate) use compare::Numbers;
 pub use level::{Level, UnknownLevel};
 
 /// The ways in which data of one schema cannot be read with another, as Java and Confluent tell them apart.
@@ -66,7 +67,12 @@ impl std::fmt::Display for Incompatibility {
 /// The rules are those of the specification and Java's `SchemaCompatibility`: simple names are compared, the reader's
 /// aliases count, and logical types do not matter.
 pub fn can_read(reader: &Schema, writer: &Schema) -> Vec<Incompatibility> {
-    compare::compare(reader, writer)
+    compare::compare(reader, writer, Numbers::Promoted)
+}
+
+/// [`can_read`], by a reader that may take more numbers than the specification promotes.
+pub(crate) fn can_read_numbers(reader: &Schema, writer: &Schema, numbers: Numbers) -> Vec<Incompatibility> {
+    compare::compare(reader, writer, numbers)
 }
 
 /// Why `new` may not follow `existing` (oldest first) at that level; empty when it may.

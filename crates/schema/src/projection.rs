@@ -8,7 +8,9 @@
 //! The reader's schema names the fields, promotes (int to long to float to double, bytes to string and back) and gives
 //! the defaults; its aliases and the writer's are honoured. Where the specification would refuse a whole datum for one
 //! field, a projection gives what is there: [`Slot::Missing`] for a field without a default that the writer lacks,
-//! null where the reader wants a value, the text of a symbol that the reader does not know and has no default for.
+//! null where the reader wants a value, the text of a symbol that the reader does not know and has no default for, and
+//! a number that is wider than the reader's in the width that it was written in: a model that was trained on ints scores
+//! the events of a newer version that has longs.
 //! Names of records do not matter outside unions. What has another type is refused by [`Projection::compile`], or, for
 //! one branch of a union among others, when it is met.
 

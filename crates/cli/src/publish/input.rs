@@ -224,7 +224,7 @@ mod tests {
             let batch = batch.unwrap();
             seen.push((batch.first, batch.events.len(), batch.position));
         }
-        assert_eq!(seen, [(0, 2, 18), (2, 1, 25)]);
+        assert_eq!(seen, [(0, 2, 19), (2, 1, 26)]);
     }
 
     #[test]

@@ -11,9 +11,26 @@ const MAX_FOUND: usize = 100;
 /// Types within types: deeper than this, by name or by nesting, is not followed.
 const MAX_DEPTH: usize = 1_000;
 
-pub(super) fn compare(reader: &Schema, writer: &Schema) -> Vec<Incompatibility> {
-    let mut comparison = Comparison::new(reader, writer);
+pub(super) fn compare(reader: &Schema, writer: &Schema, numbers: Numbers) -> Vec<Incompatibility> {
+    let mut comparison = Comparison::new(reader, writer, numbers);
     comparison.pair(reader.root(), writer.root())
+}
+
+/// Which numbers are read as which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    /// As the specification promotes them.
+    Promoted,
+    /// Any as any: for a reader that takes every number in the width that it was written in.
+    Any,
+}
+
+impl Numbers {
+    /// Whether data of one type may be read as another; named and nested types have more to say.
+    pub(crate) fn may_be_read(self, written: Type, read: Type) -> bool {
+        let is_number = |ty| matches!(ty, Type::Int | Type::Long | Type::Float | Type::Double);
+        written == read || promotes(written, read) || (self == Self::Any && is_number(written) && is_number(read))
+    }
 }
 
 type Pair = (NodeId, NodeId);
@@ -21,6 +38,7 @@ type Pair = (NodeId, NodeId);
 struct Comparison<'a> {
     reader: &'a Schema,
     writer: &'a Schema,
+    numbers: Numbers,
     /// Pairs on the way here: a pair that holds itself is as good as its other parts.
     open: HashSet<Pair>,
     /// Pairs that hold, in the order of their proof: one that was proven within a pair that fails may rest on it.
@@ -31,9 +49,9 @@ struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    fn new(reader: &'a Schema, writer: &'a Schema) -> Self {
+    fn new(reader: &'a Schema, writer: &'a Schema, numbers: Numbers) -> Self {
         let (open, holds) = (HashSet::new(), HashSet::new());
-        Self { reader, writer, open, holding: Vec::new(), holds, failing: HashMap::new() }
+        Self { reader, writer, numbers, open, holding: Vec::new(), holds, failing: HashMap::new() }
     }
 
     fn pair(&mut self, reader: NodeId, writer: NodeId) -> Vec<Incompatibility> {
@@ -85,7 +103,7 @@ impl<'a> Comparison<'a> {
             (Kind::Record(record), Kind::Record(written)) => self.records(record, written),
             (Kind::Enum(it), Kind::Enum(written)) => enums(it, written),
             (Kind::Fixed(it), Kind::Fixed(written)) => fixeds(it, written),
-            (read, written) if read.ty() == written.ty() || promotes(written.ty(), read.ty()) => Vec::new(),
+            (read, written) if self.numbers.may_be_read(written.ty(), read.ty()) => Vec::new(),
             (read, written) => {
                 let message = format!("data of type {} cannot be read as {}", written.ty(), read.ty());
                 one(IncompatibilityKind::TypeMismatch, "", message)

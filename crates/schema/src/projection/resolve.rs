@@ -1,7 +1,10 @@
 //! Which field of the writer is which of the reader, and which type can be read as which.
 
 use super::{Error, PathKind};
-use crate::{Field, FieldPath, Kind, Node, NodeId, Record, Schema, Type, compatibility};
+use crate::{
+    Field, FieldPath, Kind, Node, NodeId, Record, Schema, Type,
+    compatibility::{self, Numbers},
+};
 
 /// The branches of a union, or the node alone.
 pub(super) fn branches(schema: &Schema, node: NodeId) -> Vec<NodeId> {
@@ -67,36 +70,31 @@ pub(super) fn field_of(writer: &Record, wanted: &Field) -> Option<usize> {
     by_name.or_else(by_alias).or_else(renamed_back)
 }
 
-/// The node of the reader (a branch of `reader`, where that is a union) that a value of `written` is read as.
+/// The node of the reader (a branch of `reader`, where that is a union) that a value of `written` is read as: one of
+/// the same type, else one that it is promoted to, else a narrower number, whose slot is as wide as the writer's.
 pub(super) fn target(writer: &Schema, written: NodeId, reader: &Schema, wanted: NodeId) -> Option<NodeId> {
     let candidates = branches(reader, wanted);
-    if candidates.len() == 1 && candidates[0] == wanted {
-        return reads(writer, written, reader, wanted).then_some(wanted);
-    }
-    let exact = |&branch: &NodeId| {
+    let exact = |branch: NodeId| {
         let (wanted, written) = (reader.node(branch), writer.node(written));
         wanted.ty() == written.ty() && wanted.name().map(crate::Name::simple) == written.name().map(crate::Name::simple)
     };
-    let first_exact =
-        candidates.iter().copied().find(|branch| exact(branch) && reads(writer, written, reader, *branch));
-    first_exact.or_else(|| candidates.into_iter().find(|&branch| reads(writer, written, reader, branch)))
+    let readable = |numbers| move |&branch: &NodeId| reads(writer, written, reader, branch, numbers);
+    let first = |fits: &dyn Fn(&NodeId) -> bool| candidates.iter().copied().find(fits);
+    first(&|branch| exact(*branch) && readable(Numbers::Any)(branch))
+        .or_else(|| first(&readable(Numbers::Promoted)))
+        .or_else(|| first(&readable(Numbers::Any)))
 }
 
 /// Whether values of `written` can be read as `wanted`; neither is a union.
-fn reads(writer: &Schema, written: NodeId, reader: &Schema, wanted: NodeId) -> bool {
+fn reads(writer: &Schema, written: NodeId, reader: &Schema, wanted: NodeId, numbers: Numbers) -> bool {
     match (&writer.node(written).kind, &reader.node(wanted).kind) {
-        (Kind::Int, Kind::Int | Kind::Long | Kind::Float | Kind::Double)
-        | (Kind::Long, Kind::Long | Kind::Float | Kind::Double)
-        | (Kind::Float, Kind::Float | Kind::Double)
-        | (Kind::Double, Kind::Double)
-        | (Kind::Bytes | Kind::String, Kind::Bytes | Kind::String)
-        | (Kind::Null, Kind::Null)
-        | (Kind::Boolean, Kind::Boolean)
-        | (Kind::Enum(_), Kind::Enum(_)) => true,
         (Kind::Fixed(written), Kind::Fixed(wanted)) => written.size == wanted.size,
+        (Kind::Enum(_), Kind::Enum(_)) => true,
         (Kind::Array(_), Kind::Array(_)) | (Kind::Map(_), Kind::Map(_)) | (Kind::Record(_), Kind::Record(_)) => {
-            compatibility::can_read(&reader.at(wanted), &writer.at(written)).iter().all(|it| it.kind.is_bridged())
+            let found = compatibility::can_read_numbers(&reader.at(wanted), &writer.at(written), numbers);
+            found.iter().all(|it| it.kind.is_bridged())
         }
-        _ => false,
+        (Kind::Union(_), _) | (_, Kind::Union(_)) => false,
+        (written, wanted) => numbers.may_be_read(written.ty(), wanted.ty()),
     }
 }

@@ -170,6 +170,23 @@ fn nulls_and_symbols_that_the_reader_does_not_know_are_given_as_they_are() {
 }
 
 #[test]
+fn numbers_that_a_newer_writer_made_wider_are_given_as_they_are() {
+    let writer = record(
+        r#"{"name":"a","type":"long"},{"name":"b","type":"double"},{"name":"c","type":"double"},{"name":"d","type":["null","long"]},
+        {"name":"u","type":"long"},{"name":"l","type":{"type":"array","items":{"type":"record","name":"I","fields":[{"name":"v","type":"long"}]}}}"#,
+    );
+    let reader = record(
+        r#"{"name":"a","type":"int"},{"name":"b","type":"float"},{"name":"c","type":"int"},{"name":"d","type":["null","int"]},
+        {"name":"u","type":["int","double"]},{"name":"l","type":{"type":"array","items":{"type":"record","name":"I","fields":[{"name":"v","type":"int"}]}}}"#,
+    );
+    let wide = 5_000_000_000_i64;
+    let value = json!({"a": wide, "b": 0.1, "c": 2.5, "d": wide, "u": 3, "l": [{"v": wide}]});
+    let wanted = ["a", "b", "c", "d", "u", "l"];
+    let expected = ["5000000000", "0.1", "2.5", "5000000000", "3.0", r#"1 [{"v":5000000000}]"#];
+    assert_eq!(read(&writer, &reader, &wanted, &value), expected, "u is promoted where the reader has a branch for it");
+}
+
+#[test]
 fn paths_that_cannot_be_read_are_refused() {
     let writer = record(
         r#"{"name":"a","type":"string"},{"name":"o","type":["null","string"]},{"name":"l","type":{"type":"array","items":"string"}}"#,

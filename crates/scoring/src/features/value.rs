@@ -54,6 +54,8 @@ pub(super) fn value<'a>(slot: Slot<'a>, cell: &Cell) -> Value<'a> {
         Slot::Str(text) => Some(text),
         Slot::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
         Slot::Long(number) if cell.parts.is_empty() => return Value::Number(number),
+        // A whole number that a newer version of the record writes as a double is the same category as before.
+        Slot::Double(number) if cell.parts.is_empty() && number.fract() == 0.0 => return Value::Number(number as i64),
         Slot::Bool(flag) if cell.parts.is_empty() => return Value::Flag(flag),
         _ => None,
     };
