@@ -11,9 +11,11 @@
 //! A world that is dropped while its test fails leaves its folder behind and says where the logs are.
 
 mod eventually;
+mod python;
 mod receiver;
 mod sender;
 mod world;
 
+pub use python::confluent_python;
 pub use sender::{Outcome, Sender};
 pub use world::{Builder, Finished, World};

@@ -10,10 +10,10 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn while_postgres_is_away_nothing_is_given_up() {
     let mut world = World::new().await;
-    let (server, database) = world.database_url.rsplit_once('@').unwrap().1.split_once('/').unwrap();
-    let proxy = Proxy::to(server.to_owned()).await;
     let direct = world.database_url.clone();
-    world.database_url = format!("postgres://postgres@{}/{database}", proxy.address);
+    let server = direct.rsplit_once('@').unwrap().1.split_once('/').unwrap().0;
+    let proxy = Proxy::to(server.to_owned()).await;
+    world.database_url = direct.replace(server, &proxy.address.to_string());
     let _importer = world.stream();
     world.database_url = direct;
     let world = Arc::new(world);

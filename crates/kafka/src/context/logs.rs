@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{config::RDKafkaLogLevel, error::KafkaError};
+use rdkafka::{
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
+};
 use tracing::{debug, error, info, warn};
 
 /// A kind of line is written once in this time; the others are counted.
@@ -49,6 +52,10 @@ impl Logs {
 
     /// An error of the whole client. Those that it recovers from by itself are warnings.
     pub(super) fn error(&self, client: &str, source: &KafkaError, reason: &str) {
+        // The end of a partition, which some clients ask to be told, is no error.
+        if source.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         let kind = source.rdkafka_error_code().map_or_else(|| "error".to_owned(), |code| format!("{code:?}"));
         if let Some(suppressed) = self.admit(&kind) {
             warn!(client, error = kind, reason = strip_thread(reason), suppressed, "Kafka client error");

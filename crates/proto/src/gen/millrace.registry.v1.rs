@@ -172,7 +172,8 @@ pub struct SetConfigResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchRequest {
-    /// The revision of the last change that was seen; 0 is from the beginning.
+    /// The revision of the last change that was seen; 0 is from the beginning, and one that is still to come (the greatest uint64,
+    /// say) is from now on.
     #[prost(uint64, tag = "1")]
     pub after_revision: u64,
     /// Only subjects that begin so; empty: all.

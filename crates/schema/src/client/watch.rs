@@ -37,7 +37,8 @@ pub(super) async fn follow(endpoint: Endpoint, inner: Weak<Inner>) {
         let Some(inner) = inner.upgrade() else { return };
         if inner.watching.swap(false, Ordering::AcqRel) {
             inner.latest.invalidate_all(); // what was kept for a minute is good for seconds now
-            tracing::info!(revision, "watch of the registry broke off, resuming");
+            let after = (revision != NOW).then_some(revision);
+            tracing::info!(after, "watch of the registry broke off, resuming");
         }
         if let Err(status) = ended {
             tracing::debug!(%status, "cannot watch the registry");

@@ -91,15 +91,20 @@ impl Walk<'_> {
 
     fn items(&mut self, mut item: impl FnMut(&mut Self) -> Result<(), Corrupt>) -> Result<(), Corrupt> {
         loop {
-            let (count, _) = self.cursor.block()?;
+            let (count, size) = self.cursor.block()?;
             if count == 0 {
                 return Ok(());
             }
             if count > self.cursor.rest().len().max(MAX_EMPTY_ITEMS) {
                 return Err(self.cursor.corrupt("more items than the datum has bytes"));
             }
+            let start = self.cursor.position();
             for _ in 0..count {
                 item(self)?;
+            }
+            // Who steps over the block by its size would go on elsewhere.
+            if size.is_some_and(|size| size != self.cursor.position() - start) {
+                return Err(self.cursor.corrupt("block is not as long as it says"));
             }
         }
     }

@@ -129,6 +129,16 @@ fn the_verdict_on_two_schemas_is_what_happens_to_the_data() {
     }
 }
 
+/// Who reads the items and who steps over the block by its size must end at the same place.
+#[test]
+fn a_block_that_is_not_as_long_as_it_says_is_refused() {
+    let schema = single(r#"{"type":"array","items":"int"}"#);
+    for (datum, is_valid) in [([3, 4, 2, 4, 0], true), ([3, 2, 2, 4, 0], false), ([3, 6, 2, 4, 0], false)] {
+        assert_eq!(Validator::compile(&schema).validate(&datum).is_ok(), is_valid);
+        assert_eq!(to_json(&schema, &datum).is_ok(), is_valid);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -193,7 +203,7 @@ proptest! {
         let projection = Projection::compile(&schema, &schema, &paths(&schema)).unwrap();
         let mut slots = Vec::new();
         let read = projection.read(&datum, &mut slots);
-        prop_assert_eq!(to_json(&schema, &datum).is_ok(), is_valid);
+        prop_assert_eq!(to_json(&schema, &datum).is_ok(), is_valid, "{:?}", datum);
         if is_valid {
             prop_assert_eq!(read, Ok(datum.len()));
         }
