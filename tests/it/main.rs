@@ -5,6 +5,7 @@ mod architecture;
 mod faults;
 mod mail;
 mod poison;
+mod traces;
 mod versions;
 
 use std::path::PathBuf;

@@ -16,11 +16,12 @@ use std::{
 use futures::FutureExt;
 use millrace_kafka::{
     Source,
-    source::{Batch, Event, Partition},
+    source::{self, Batch, Event, Partition},
 };
 use millrace_postgres::{Ledger, Pool, copy::Writer};
 use millrace_runtime::Shutdown;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use crate::{
     batch::{Prepared, schemas},
@@ -199,10 +200,12 @@ impl Intake {
         let prepared = Prepared::encode(batches, plans, shape, &mut self.writer, now_micros());
         self.settle().await?;
         let Some(mut storer) = self.storer.take() else { return Ok(false) };
-        self.storing = Some(tokio::spawn(async move {
+        let span = source::span(self.ledger.consumer(), &prepared.batches);
+        let storing = async move {
             let outcome = storer.store(prepared).await;
             (storer, outcome)
-        }));
+        };
+        self.storing = Some(tokio::spawn(storing.instrument(span)));
         Ok(true)
     }
 

@@ -23,6 +23,9 @@ const BUDGET: Duration = Duration::from_secs(20);
 /// How often lag is measured.
 const LAG: Duration = Duration::from_secs(10);
 
+/// How many batches wait while a transaction is under way: together the next one.
+const QUEUE: usize = 4;
+
 /// Stores scores and verdicts as they arrive.
 #[derive(clap::Args)]
 pub struct Stream {
@@ -108,10 +111,10 @@ pub fn serve(parts: &Parts, feeds: Vec<Feed>, process: &mut Process) -> anyhow::
 
 fn source(parts: &Parts, feed: &Feed, process: &Process) -> millrace_kafka::Result<Source> {
     let config = SourceConfig {
-        max_records: parts.batch_records,
-        linger: parts.batch_linger,
         // Batches are of one partition; a transaction takes what is there of several.
-        queue: 8,
+        max_records: (parts.batch_records / QUEUE).max(1),
+        linger: parts.batch_linger,
+        queue: QUEUE,
         ..SourceConfig::new(format!("importer-{}", feed.name()), feed.group.clone(), vec![feed.topic.clone()])
     };
     Source::new(&parts.kafka, config, Some(&process.meter()))

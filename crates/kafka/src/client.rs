@@ -12,7 +12,7 @@ pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// A classic member that is silent for this long is dead.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Prefetched records a consumer may hold. The default of 64 MiB each would be most of a service's memory.
-const PREFETCH_KIB: usize = 16 * 1024;
+const PREFETCH_KIB: usize = 4 * 1024;
 /// How often librdkafka reports its own state.
 const STATISTICS_INTERVAL: Duration = Duration::from_secs(5);
 

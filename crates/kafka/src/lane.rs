@@ -13,6 +13,7 @@
 mod batch;
 mod context;
 mod outputs;
+mod progress;
 mod run;
 mod transaction;
 mod watchdog;

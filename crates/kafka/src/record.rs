@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rdkafka::Message;
 
 use crate::headers::{self, Headers};
 
 /// What Kafka adds to each record on the wire, roughly, in bytes; it keeps empty records from counting as nothing.
 const OVERHEAD: usize = 64;
+
+/// Room for a record's key and the values of its headers, in bytes: ours take about so many.
+const HEADERS: usize = 192;
 
 /// A record to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,15 +58,17 @@ pub struct Record {
 impl Record {
     /// Copies a message out of librdkafka's buffer: one that is held would pin everything that was fetched with it.
     pub(crate) fn copy(message: &impl Message) -> Self {
+        let payload = message.payload().unwrap_or_default();
+        let mut buffer = BytesMut::with_capacity(payload.len() + HEADERS);
+        // All parts of a record live as long as it does: they share one allocation.
+        let mut copy = |part: &[u8]| {
+            buffer.extend_from_slice(part);
+            buffer.split().freeze()
+        };
+        let (key, value) = (message.key().map(&mut copy), message.payload().map(&mut copy));
         let mut all = Headers::new();
-        headers::for_each(message, |name, value| all.push(headers::intern(name), Bytes::copy_from_slice(value)));
-        Self {
-            offset: message.offset(),
-            timestamp_ms: message.timestamp().to_millis(),
-            key: message.key().map(Bytes::copy_from_slice),
-            value: message.payload().map(Bytes::copy_from_slice),
-            headers: all,
-        }
+        headers::for_each(message, |name, value| all.push(headers::intern(name), copy(value)));
+        Self { offset: message.offset(), timestamp_ms: message.timestamp().to_millis(), key, value, headers: all }
     }
 
     /// What the record takes in memory, in bytes.

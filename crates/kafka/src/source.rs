@@ -17,6 +17,7 @@ mod worker;
 
 use std::{sync::Arc, time::Duration};
 
+use millrace_core::header;
 use opentelemetry::metrics::Meter;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -26,6 +27,7 @@ use crate::{
     client::Client,
     error::{Error, Result},
     record::Record,
+    trace,
 };
 
 /// A partition of a topic. The topic's id tells a topic from one of the same name that was made anew.
@@ -50,6 +52,14 @@ pub struct Batch {
     pub records: Vec<Record>,
     /// The first offset that the batch does not account for.
     pub next_offset: i64,
+}
+
+/// A span for the work on batches that are stored together.
+pub fn span(group: &str, batches: &[Batch]) -> tracing::Span {
+    let topic = batches.first().map_or("", |batch| &*batch.partition.topic);
+    let records = || batches.iter().flat_map(|batch| &batch.records);
+    let parents = records().map(|record| record.headers.text(header::TRACEPARENT));
+    trace::process_span(topic, group, records().count(), parents)
 }
 
 /// What happened.

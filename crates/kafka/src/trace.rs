@@ -1,13 +1,46 @@
 //! W3C trace context in record headers (`traceparent`, version 00).
 //!
-//! A stage that records no span of its own passes the header on unchanged, as the specification asks; one that does
-//! puts its own span in its place.
+//! The gateway's span is what a record's header names. Later stages work on many records at once: each batch has a span
+//! that is linked to theirs, and the header travels on unchanged.
 
 use millrace_core::header;
-use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use uuid::Uuid;
 
 use crate::headers::Headers;
+
+/// Spans that one span is linked to at the most.
+const LINKS: usize = 32;
+
+/// A span for the work on records that were read together, by OpenTelemetry's conventions for messaging. It is linked to
+/// the spans that the records name (`parents`), the first [`LINKS`] that are sampled; nobody looks at them where no
+/// traces are exported.
+pub fn process_span<'a>(
+    topic: &str,
+    group: &str,
+    records: usize,
+    parents: impl Iterator<Item = Option<&'a str>>,
+) -> Span {
+    // Without a parent: that of a lane lives as long as the process, and so would its trace.
+    let span = tracing::info_span!(
+        parent: None,
+        "process",
+        otel.name = format!("process {topic}"),
+        otel.kind = "consumer",
+        "messaging.system" = "kafka",
+        "messaging.operation.type" = "process",
+        "messaging.destination.name" = topic,
+        "messaging.consumer.group.name" = group,
+        "messaging.batch.message_count" = records,
+    );
+    if span.context().span().span_context().is_valid() {
+        let parents = parents.filter_map(|parent| parse(parent?)).filter(SpanContext::is_sampled);
+        parents.take(LINKS).for_each(|parent| span.add_link(parent));
+    }
+    span
+}
 
 /// The span that a record's headers name.
 pub fn extract(headers: &Headers) -> Option<SpanContext> {

@@ -32,6 +32,11 @@ impl Ledger {
         Self { table: table(schema), consumer: consumer.into() }
     }
 
+    /// Whose it is.
+    pub fn consumer(&self) -> &str {
+        &self.consumer
+    }
+
     /// The statement that makes the table: belongs into the service's migrations, or goes through [`Ledger::ensure`].
     pub fn create_sql(schema: &str) -> String {
         format!(

@@ -6,10 +6,11 @@ use anyhow::Context as _;
 use millrace_kafka::{
     Producer, Record,
     dead::{self, Verdict as Death},
-    source::{Batch, Event, Partition, Source},
+    source::{self, Batch, Event, Partition, Source},
 };
 use millrace_postgres::{Ledger, Pool, ledger::Key};
 use millrace_runtime::Shutdown;
+use tracing::Instrument as _;
 
 use super::{
     STAGE,
@@ -83,7 +84,7 @@ pub(crate) async fn run(mut source: Source, parts: Parts, shutdown: Shutdown) ->
                 Some(positions) => source.start_at(&positions),
                 None => break,
             },
-            Event::Batch(batch) => match stream.store(&batch).await {
+            Event::Batch(batch) => match stream.store(&batch).instrument(stream.span(&batch)).await {
                 Ok(()) => source.commit(&batch.partition, batch.next_offset),
                 Err(Stop::Fenced) => stream.still_ahead(&batch).await?,
                 Err(Stop::Shutdown) => break,
@@ -102,6 +103,10 @@ struct Stream {
 }
 
 impl Stream {
+    fn span(&self, batch: &Batch) -> tracing::Span {
+        source::span(&self.parts.group, std::slice::from_ref(batch))
+    }
+
     /// Where the ledger is; `None` when the process ends before it answers.
     async fn positions(&self, partitions: &[Partition]) -> Option<Vec<(Partition, Option<i64>)>> {
         let keys: Vec<Key> = partitions.iter().map(key).collect();

@@ -2,13 +2,12 @@
 
 use std::{
     cell::Cell,
-    collections::HashMap,
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
+use millrace_core::header;
 use millrace_runtime::Shutdown;
 use opentelemetry::metrics::Meter;
 use rdkafka::{
@@ -20,6 +19,7 @@ use rdkafka::{
 use super::{
     Batch, Lane, LaneConfig, Outputs, Processor, Unavailable,
     context::Partitions,
+    progress::Progress,
     transaction::{Outcome, Transactions},
 };
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
     error::{self, Error},
     headers,
     metrics::LaneMetrics,
+    trace,
 };
 
 /// How long an idle lane sleeps in the consumer.
@@ -41,8 +42,6 @@ const ABORT_REST: Duration = Duration::from_millis(50);
 const SEEK: Duration = Duration::from_secs(10);
 const LOOK_UP: Duration = Duration::from_secs(5);
 const CLOSE: Duration = Duration::from_secs(5);
-
-type Key = (Arc<str>, i32);
 
 pub(super) fn run<P: Processor>(lane: Lane<P>, shutdown: &Shutdown) -> anyhow::Result<()> {
     let name = lane.name();
@@ -66,8 +65,7 @@ pub(super) fn run<P: Processor>(lane: Lane<P>, shutdown: &Shutdown) -> anyhow::R
         transactions,
         batch: Batch::new(),
         outputs,
-        positions: HashMap::new(),
-        progress: HashMap::new(),
+        progress: Progress::default(),
         skipped: 0,
         aborts: 0,
         stopping: Cell::new(None),
@@ -95,10 +93,7 @@ struct Worker<P> {
     transactions: Transactions,
     batch: Batch,
     outputs: Outputs,
-    /// The next offset that each partition is expected to give.
-    positions: HashMap<Key, i64>,
-    /// The first and the next offset of the batch, by partition; skipped records count.
-    progress: HashMap<Key, (i64, i64)>,
+    progress: Progress,
     skipped: usize,
     aborts: u32,
     /// When the shutdown was first seen.
@@ -111,6 +106,8 @@ impl<P: Processor> Worker<P> {
             self.processor.between_batches();
             self.transactions.serve(Duration::ZERO);
             let Some(began) = self.fill()? else { continue };
+            let span = self.span();
+            let _entered = span.enter();
             // Read together with the check that follows: a member that was thrown out has no generation, and the
             // brokers would take offsets without one from anybody.
             let group = self.consumer.group_metadata().context("the consumer has no group")?;
@@ -124,40 +121,43 @@ impl<P: Processor> Worker<P> {
         Ok(())
     }
 
+    /// The span of the batch.
+    fn span(&self) -> tracing::Span {
+        let (topic, inputs) = (self.config.topics.first(), self.batch.inputs());
+        let parents = inputs.iter().map(|input| input.headers.text(header::TRACEPARENT));
+        trace::process_span(topic.map_or("", String::as_str), &self.config.group, inputs.len(), parents)
+    }
+
     /// Reads a batch; gives the time at which its first record was in hand. Nothing when there is nothing.
     fn fill(&mut self) -> anyhow::Result<Option<Instant>> {
         let limits = self.config.limits;
         let mut began = None;
+        // While there are records no clock is read: it is a fifth of what a poll costs.
+        let mut wait = IDLE;
         loop {
-            let wait = match began {
-                None => IDLE,
-                Some(began) => limits.linger.saturating_sub(Instant::now().duration_since(began)),
-            };
             let polled = self.consumer.poll(wait);
+            let is_empty = polled.is_none();
             match polled {
                 Some(Ok(message)) => {
-                    take(
-                        &message,
-                        &self.config.group,
-                        &mut self.batch,
-                        &mut self.positions,
-                        &mut self.progress,
-                        &mut self.skipped,
-                    );
-                    if !self.progress.is_empty() {
-                        began.get_or_insert_with(Instant::now);
+                    take(&message, &self.config.group, &mut self.batch, &mut self.progress, &mut self.skipped);
+                    if began.is_none() && !self.progress.is_empty() {
+                        began = Some(Instant::now());
                     }
+                    wait = Duration::ZERO;
                 }
                 Some(Err(error)) => recover(error)?,
-                None if wait.is_zero() || began.is_none() => {
-                    self.apply_rebalance();
-                    return Ok(began.filter(|_| !self.progress.is_empty()));
-                }
                 None => {}
             }
             self.apply_rebalance();
             if self.batch.len() >= limits.records || self.batch.size() >= limits.bytes {
                 return Ok(began);
+            }
+            if is_empty {
+                let left = began.map(|began| limits.linger.saturating_sub(began.elapsed()));
+                match left {
+                    Some(left) if !left.is_zero() => wait = whole_millis(left),
+                    _ => return Ok(began.filter(|_| !self.progress.is_empty())),
+                }
             }
         }
     }
@@ -165,10 +165,8 @@ impl<P: Processor> Worker<P> {
     /// Forgets what was read of partitions that came or went.
     fn apply_rebalance(&mut self) {
         for (topic, partition) in self.consumer.context().take_moved() {
-            let key = (Arc::from(topic), partition);
-            self.positions.remove(&key);
-            if self.progress.remove(&key).is_some() {
-                self.batch.retain(|topic, partition| (topic, partition) != (&*key.0, key.1));
+            if self.progress.forget(&topic, partition) {
+                self.batch.retain(|other, number| (other, number) != (&*topic, partition));
             }
         }
     }
@@ -220,14 +218,7 @@ impl<P: Processor> Worker<P> {
             let polled = self.consumer.poll(IDLE);
             match polled {
                 Some(Ok(message)) => {
-                    take(
-                        &message,
-                        &self.config.group,
-                        &mut self.batch,
-                        &mut self.positions,
-                        &mut self.progress,
-                        &mut self.skipped,
-                    );
+                    take(&message, &self.config.group, &mut self.batch, &mut self.progress, &mut self.skipped);
                 }
                 Some(Err(error)) => recover(error)?,
                 None => {}
@@ -293,8 +284,8 @@ impl<P: Processor> Worker<P> {
         while !shutdown.is_triggered() {
             match self.committed() {
                 Ok(committed) => {
-                    for (key, offset) in committed {
-                        self.progress.entry(key).and_modify(|(first, _)| *first = offset);
+                    for (topic, partition, offset) in committed {
+                        self.progress.begin_at(&topic, partition, offset);
                     }
                     return self.rewind();
                 }
@@ -305,13 +296,13 @@ impl<P: Processor> Worker<P> {
     }
 
     /// What the group has committed of the batch's partitions; those without an offset yet are left out.
-    fn committed(&self) -> anyhow::Result<Vec<(Key, i64)>> {
+    fn committed(&self) -> anyhow::Result<Vec<(String, i32, i64)>> {
         let list = self.consumer.committed_offsets(self.offsets()?, LOOK_UP)?;
         let mut offsets = Vec::new();
         for element in list.elements() {
             element.error()?;
             if let Offset::Offset(offset) = element.offset() {
-                offsets.push(((Arc::from(element.topic()), element.partition()), offset));
+                offsets.push((element.topic().to_owned(), element.partition(), offset));
             }
         }
         Ok(offsets)
@@ -319,8 +310,8 @@ impl<P: Processor> Worker<P> {
 
     fn offsets(&self) -> anyhow::Result<TopicPartitionList> {
         let mut list = TopicPartitionList::new();
-        for ((topic, partition), (_, next)) in &self.progress {
-            list.add_partition_offset(topic, *partition, Offset::Offset(*next)).context("list offsets")?;
+        for (topic, partition, span) in self.progress.spans() {
+            list.add_partition_offset(topic, partition, Offset::Offset(span.next)).context("list offsets")?;
         }
         Ok(list)
     }
@@ -328,12 +319,13 @@ impl<P: Processor> Worker<P> {
     /// Goes back to where the batch began, in the partitions that are still ours as far as the last poll knows. If the
     /// group has moved on meanwhile, the next poll says so, and the partitions begin at what is committed.
     fn rewind(&mut self) -> anyhow::Result<()> {
-        for (key, (first, _)) in &self.progress {
+        for (topic, partition, span) in self.progress.spans() {
+            let first = span.first;
             self.consumer
-                .seek(&key.0, key.1, Offset::Offset(*first), SEEK)
-                .with_context(|| format!("go back to offset {first} of {} [{}]", key.0, key.1))?;
-            self.positions.insert((Arc::clone(&key.0), key.1), *first);
+                .seek(topic, partition, Offset::Offset(first), SEEK)
+                .with_context(|| format!("go back to offset {first} of {topic} [{partition}]"))?;
         }
+        self.progress.rewind();
         Ok(())
     }
 
@@ -356,25 +348,13 @@ impl<P: Processor> Worker<P> {
 }
 
 /// Takes a message into the batch, unless it was seen already or is for another group.
-fn take(
-    message: &impl Message,
-    group: &str,
-    batch: &mut Batch,
-    positions: &mut HashMap<Key, i64>,
-    progress: &mut HashMap<Key, (i64, i64)>,
-    skipped: &mut usize,
-) {
-    let key = (Arc::<str>::from(message.topic()), message.partition());
-    let offset = message.offset();
-    // Seen already: after a pause or a reset the consumer may begin a little earlier.
-    if positions.get(&key).is_some_and(|expected| offset < *expected) {
+fn take(message: &impl Message, group: &str, batch: &mut Batch, progress: &mut Progress, skipped: &mut usize) {
+    if !progress.accept(message.topic(), message.partition(), message.offset()) {
         return;
     }
-    positions.insert(key.clone(), offset + 1);
-    progress.entry(key).or_insert((offset, offset)).1 = offset + 1;
     let mut redrive_for = None;
     headers::for_each(message, |name, value| {
-        if name == millrace_core::header::REDRIVE_FOR {
+        if name == header::REDRIVE_FOR {
             redrive_for = Some(value.to_vec());
         }
     });
@@ -383,6 +363,11 @@ fn take(
     } else {
         *skipped += 1;
     }
+}
+
+/// Rounded up: rdkafka waits in whole milliseconds and spins through what is left of one.
+fn whole_millis(time: Duration) -> Duration {
+    Duration::from_millis(time.as_micros().div_ceil(1_000) as u64)
 }
 
 /// Whether the consumer goes on by itself after an error.

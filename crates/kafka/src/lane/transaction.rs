@@ -1,6 +1,9 @@
 //! The transactional producer of a lane: all of a batch's outputs and its offsets, or nothing.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use millrace_runtime::Shutdown;
@@ -25,10 +28,11 @@ use crate::{
 const CALL: Duration = Duration::from_secs(10);
 /// After this long a call is not late but hangs.
 const HANG: Duration = Duration::from_secs(30);
-/// Between looks at deliveries: the thread sleeps in librdkafka's queue and wakes for each report.
-const LOOK: Duration = Duration::from_millis(1);
-/// A transaction is sent at once, so records wait for company only as long as it takes to hand them over.
-const LINGER: Duration = Duration::from_millis(1);
+/// Between looks at deliveries.
+const LOOK: Duration = Duration::from_micros(250);
+/// A transaction is sent at once, so records wait for company only as long as it takes to hand them over: each partition's
+/// go in one request.
+const LINGER: Duration = Duration::from_millis(3);
 const CLOSE: Duration = Duration::from_secs(3);
 
 /// How a transaction ended.
@@ -170,7 +174,7 @@ impl Transactions {
                 }
                 Err((error, _)) => match error.rdkafka_error_code() {
                     // What was sent makes room.
-                    Some(RDKafkaErrorCode::QueueFull) => self.serve(LOOK),
+                    Some(RDKafkaErrorCode::QueueFull) => self.nap(),
                     Some(RDKafkaErrorCode::MessageSizeTooLarge) => return Err(Failure::TooLarge(index)),
                     _ => return Err(self.sort(error, output.topic)),
                 },
@@ -180,9 +184,7 @@ impl Transactions {
 
     /// Waits for the delivery of all that was sent. Each record fails by itself at its own time-out.
     fn delivered(&self) -> Result<(), Failure> {
-        while self.deliveries().outstanding() > 0 {
-            self.serve(LOOK);
-        }
+        self.settle();
         match self.deliveries().take_failure() {
             None => Ok(()),
             Some((index, error)) => match error.rdkafka_error_code() {
@@ -190,6 +192,21 @@ impl Transactions {
                 _ => Err(self.sort(error, "")),
             },
         }
+    }
+
+    /// Waits until every record has its report.
+    fn settle(&self) {
+        self.serve(Duration::ZERO);
+        while self.deliveries().outstanding() > 0 {
+            self.nap();
+        }
+    }
+
+    /// Sleeps and looks. To be woken by a report costs more: rdkafka waits in whole milliseconds and spins through the
+    /// rest of a time-out, also after an event.
+    fn nap(&self) {
+        thread::sleep(LOOK);
+        self.serve(Duration::ZERO);
     }
 
     /// Calls again while librdkafka says that the same call may succeed; it goes on where the last one stopped.
@@ -215,9 +232,7 @@ impl Transactions {
     /// Takes the transaction back. What is in flight must have its answer first: nobody else serves the reports.
     fn abort(&self, deadline: &dyn Fn() -> bool) -> Result<(), Failure> {
         self.producer.purge(PurgeConfig::default().queue());
-        while self.deliveries().outstanding() > 0 {
-            self.serve(LOOK);
-        }
+        self.settle();
         self.deliveries().take_failure();
         self.retry("abort_transaction", deadline, || self.producer.abort_transaction(CALL))
     }
