@@ -38,7 +38,7 @@ use uuid::Uuid;
 
 const ROWS: usize = 100_000;
 /// The default of `--batch-records`.
-const BATCH: usize = 1_000;
+const BATCH: usize = 500;
 const ROUNDS: usize = 3;
 const SCORED: u32 = 7;
 /// What is asked for: rows per second, and the share of raw COPY.

@@ -41,7 +41,7 @@ pub struct Stream {
     #[arg(long, env = "MILLRACE_PIPELINES", value_name = "PATH", value_delimiter = ',', required = true, num_args = 1..)]
     pipelines: Vec<PathBuf>,
     /// Records of a transaction, about. More cost memory and bring little where a commit takes a few milliseconds.
-    #[arg(long, env = "MILLRACE_IMPORT_RECORDS", value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, env = "MILLRACE_IMPORT_RECORDS", value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     batch_records: u32,
     /// How long a batch that is not full waits for more records.
     #[arg(long, env = "MILLRACE_IMPORT_LINGER", value_name = "SPAN", default_value = "20ms")]

@@ -13,6 +13,9 @@ pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Prefetched records a consumer may hold. The default of 64 MiB each would be most of a service's memory.
 const PREFETCH_KIB: usize = 4 * 1024;
+/// What one fetch may bring of a partition, compressed. Each partition may go over the bound above by that much; a record
+/// that is larger comes all the same.
+const FETCH_BYTES: usize = 256 * 1024;
 /// How often librdkafka reports its own state.
 const STATISTICS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -87,6 +90,7 @@ impl Client {
         let mut defaults = vec![
             ("auto.offset.reset", "earliest".to_owned()),
             ("queued.max.messages.kbytes", PREFETCH_KIB.to_string()),
+            ("fetch.message.max.bytes", FETCH_BYTES.to_string()),
             ("fetch.wait.max.ms", "100".to_owned()),
             ("fetch.error.backoff.ms", "50".to_owned()),
             // A full prefetch queue is looked at again after 1 s by default: with a small queue that is a stall.

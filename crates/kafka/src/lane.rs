@@ -12,19 +12,23 @@
 
 mod batch;
 mod context;
+mod gate;
+mod limits;
 mod outputs;
 mod progress;
 mod run;
 mod transaction;
 mod watchdog;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use millrace_runtime::Shutdown;
 use opentelemetry::metrics::Meter;
 
 pub use self::{
     batch::{Batch, HeadersRef, Input},
+    gate::Gate,
+    limits::{Args, BUDGET, Limits},
     outputs::{Output, Outputs},
 };
 use crate::{client::Client, metrics::LaneMetrics};
@@ -81,31 +85,6 @@ impl LaneConfig {
     /// What the lane is called in threads, logs and metrics.
     pub fn name(&self) -> String {
         format!("{}-{}-{}", self.service, self.pipeline, self.index)
-    }
-}
-
-/// How much a lane does in one transaction, and how long it may take to end.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Records of a transaction.
-    pub records: usize,
-    /// Bytes that are read for a transaction.
-    pub bytes: usize,
-    /// How long a batch that is not full waits for more records. A transaction costs the brokers about the same for
-    /// one record as for a thousand.
-    pub linger: Duration,
-    /// How long a shutdown may take, before what is open is left to the broker's own abort.
-    pub drain: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            records: 2_000,
-            bytes: 4 * 1024 * 1024,
-            linger: Duration::from_millis(5),
-            drain: Duration::from_secs(15),
-        }
     }
 }
 

@@ -57,12 +57,14 @@ impl ClientMetrics {
 
     pub(crate) fn record(&self, statistics: &Statistics) {
         let client = std::slice::from_ref(&self.client);
-        let prefetched: i64 = statistics
+        // The partitions of a consumer share one queue, and each reports all of it.
+        let prefetched = statistics
             .topics
             .values()
             .flat_map(|topic| topic.partitions.values())
             .map(|partition| partition.fetchq_cnt.max(0))
-            .sum();
+            .max()
+            .unwrap_or(0);
         self.queue_records.record(statistics.msg_cnt + prefetched as u64, client);
         self.queue_bytes.record(statistics.msg_size, client);
         let worst = statistics.brokers.values().filter_map(|broker| broker.rtt.as_ref()).map(|rtt| rtt.p99).max();

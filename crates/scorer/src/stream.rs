@@ -1,29 +1,18 @@
 //! `millrace-scorer stream`: the wiring.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use millrace_core::{Pipeline, pipeline::Scoring};
 use millrace_kafka::{
     Admin, Lane,
-    lane::{LaneConfig, Limits},
+    lane::{self, Gate, LaneConfig, Limits},
 };
-use millrace_runtime::{ConfigError, Process, Ready};
+use millrace_runtime::{ConfigError, Process};
 use millrace_schema::client;
 use tokio::runtime::Handle;
 
 use crate::{lookup::Remote, metrics::Metrics, models::Model, scorer::Scorer};
-
-/// What a lane may take to end: its drain, and then its clients.
-const LANE_BUDGET: Duration = Duration::from_secs(25);
 
 /// Scores events as they arrive.
 #[derive(clap::Args)]
@@ -43,12 +32,8 @@ pub struct Stream {
     /// Lanes per pipeline: each is a thread and a member of the group. The default is one per core.
     #[arg(long, env = "MILLRACE_LANES", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     lanes: Option<u16>,
-    /// Records of a transaction at most.
-    #[arg(long, env = "MILLRACE_LANE_RECORDS", value_name = "N", default_value_t = Limits::default().records)]
-    lane_records: usize,
-    /// Milliseconds that a batch which is not full waits for more records.
-    #[arg(long, env = "MILLRACE_LANE_LINGER_MS", value_name = "MS", default_value_t = Limits::default().linger.as_millis() as u64)]
-    lane_linger_ms: u64,
+    #[command(flatten)]
+    limits: lane::Args,
 }
 
 /// A pipeline with its model.
@@ -60,12 +45,10 @@ struct Scored {
 impl Stream {
     /// Scores until a signal ends it.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { runtime, kafka, registry, pipelines, models, lanes, lane_records, lane_linger_ms } = self;
+        let Self { runtime, kafka, registry, pipelines, models, lanes, limits } = self;
         let client = kafka.client()?;
         let scored = load(&pipelines, &models)?;
         let registry = client::Client::new(&registry).map_err(|error| ConfigError::new(error.to_string()))?;
-        let limits =
-            Limits { records: lane_records.max(1), linger: Duration::from_millis(lane_linger_ms), ..Limits::default() };
         let lanes = lanes.map_or_else(cores, usize::from);
 
         let mut process = runtime.start("scorer").await?;
@@ -77,9 +60,9 @@ impl Stream {
                 let lookup = Remote::new(Handle::current(), registry.clone(), admin.clone(), subject);
                 let metrics = Metrics::new(&process.meter(), pipeline.name(), model.current().name());
                 let scorer = Scorer::new(&pipeline, Arc::clone(&model), Box::new(lookup), metrics)?;
-                let config = lane_config(&pipeline, &process, index, limits);
+                let config = lane_config(&pipeline, &process, index, limits.limits());
                 let lane = Lane::new(&client, config, scorer, process.meter()).on_ready(gate.pass());
-                process.spawn_thread(lane.name(), LANE_BUDGET, move |shutdown| lane.run(shutdown));
+                process.spawn_thread(lane.name(), lane::BUDGET, move |shutdown| lane.run(shutdown));
             }
             let (meter, name) = (process.meter(), format!("model {}", model.current().name()));
             process.spawn(name, Duration::from_secs(5), move |shutdown| model.watch(meter, shutdown));
@@ -123,27 +106,4 @@ fn lane_config(pipeline: &Pipeline, process: &Process, index: usize, limits: Lim
 
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Ready when every lane is.
-#[derive(Clone)]
-struct Gate {
-    ready: Ready,
-    missing: Arc<AtomicUsize>,
-}
-
-impl Gate {
-    fn new(ready: Ready, lanes: usize) -> Self {
-        Self { ready, missing: Arc::new(AtomicUsize::new(lanes)) }
-    }
-
-    /// What one lane reports to.
-    fn pass(&self) -> impl Fn(bool) + Send + Sync + 'static {
-        let Self { ready, missing } = self.clone();
-        move |works| {
-            let before =
-                if works { missing.fetch_sub(1, Ordering::AcqRel) } else { missing.fetch_add(1, Ordering::AcqRel) };
-            ready.set(works && before == 1);
-        }
-    }
 }

@@ -4,7 +4,7 @@
 use std::{hint::black_box, sync::Arc, time::Instant};
 
 use millrace_core::Source;
-use millrace_demo::{Generator, Settings as Stream};
+use millrace_demo::{Generator, Label, Settings as Stream};
 use millrace_schema::{FieldPath, Projection, Schema};
 use millrace_scoring::{
     Bundle, Plan, Scratch,
@@ -82,17 +82,21 @@ fn report<'a, T>(what: &str, data: &'a [T], mut work: impl FnMut(&'a T)) {
 }
 
 fn mail(seed: u64, count: usize) -> Vec<Vec<u8>> {
-    let stream = Generator::new(Stream::new(seed, 1_700_000_000_000));
-    let encode = |labelled: millrace_demo::Labelled| {
+    let stream = Generator::new(Stream::new(seed, 1_700_000_000_000)).enumerate();
+    let encode = |(number, labelled): (usize, millrace_demo::Labelled)| {
         let (mut mail, mut datum) = (labelled.mail, Vec::new());
-        mail.label = labelled.truth;
+        mail.label = match labelled.truth {
+            Label::Ham if number % 5 == 0 => Label::Spam,
+            _ if number % 5 == 0 => Label::Ham,
+            truth => truth,
+        };
         mail.encode(&mut datum);
         datum
     };
     stream.take(count).map(encode).collect()
 }
 
-/// Trees of full size: labels are partly chance, so that there is always something to split.
+/// Trees of full size: a fifth of the labels is wrong, so that there is always something to split.
 fn bundle(schema: &Schema) -> Arc<Bundle> {
     let source = Source::parse("features.yaml", millrace_demo::FEATURES).expect("the demo's features");
     let document = Document::parse(&source).expect("the demo's features");

@@ -1,23 +1,16 @@
 //! `millrace-alerter serve`: the wiring.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use millrace_core::{Pipeline, Span, record::SIGNALS_TOPIC};
 use millrace_kafka::{
     Lane,
-    lane::{LaneConfig, Limits},
+    lane::{self, Gate, LaneConfig},
 };
 use millrace_policy::Policy;
-use millrace_runtime::{ConfigError, Process, Ready};
+use millrace_runtime::{ConfigError, Process};
 use millrace_schema::client;
 use tokio::runtime::Handle;
 
@@ -27,8 +20,6 @@ use crate::{
     judge::{Judge, Remote},
 };
 
-/// What a lane may take to end: its drain, and then its clients.
-const LANE_BUDGET: Duration = Duration::from_secs(25);
 /// How long the start waits for the newest event schema, to tell a policy's faults at once.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -79,12 +70,8 @@ struct LaneArgs {
     /// Lanes per pipeline: each is a thread and a member of the group.
     #[arg(long, env = "MILLRACE_JUDGE_LANES", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     lanes: u16,
-    /// Records of a transaction at most.
-    #[arg(long, env = "MILLRACE_LANE_RECORDS", value_name = "N", default_value_t = Limits::default().records)]
-    lane_records: usize,
-    /// Milliseconds that a batch which is not full waits for more records.
-    #[arg(long, env = "MILLRACE_LANE_LINGER_MS", value_name = "MS", default_value_t = Limits::default().linger.as_millis() as u64)]
-    lane_linger_ms: u64,
+    #[command(flatten)]
+    limits: lane::Args,
 }
 
 /// How people are told. A receiver `ops-hook` of a document is given by MILLRACE_RECEIVER_OPS_HOOK_URL and
@@ -158,14 +145,13 @@ impl LaneArgs {
                 let judge = Judge::new(pipeline, policy.clone(), lookup, &process.meter());
                 let config = self.config(pipeline, process.instance_id(), index);
                 let lane = Lane::new(kafka, config, judge, process.meter()).on_ready(gate.pass());
-                process.spawn_thread(lane.name(), LANE_BUDGET, move |shutdown| lane.run(shutdown));
+                process.spawn_thread(lane.name(), lane::BUDGET, move |shutdown| lane.run(shutdown));
             }
         }
         Ok(())
     }
 
     fn config(&self, pipeline: &Pipeline, instance: &str, index: usize) -> LaneConfig {
-        let linger = Duration::from_millis(self.lane_linger_ms);
         LaneConfig {
             service: "judge",
             pipeline: pipeline.name().to_owned(),
@@ -174,7 +160,7 @@ impl LaneArgs {
             dead_topic: pipeline.dead_topic(),
             instance_id: instance.to_owned(),
             index,
-            limits: Limits { records: self.lane_records.max(1), linger, ..Limits::default() },
+            limits: self.limits.limits(),
         }
     }
 }
@@ -208,27 +194,4 @@ async fn compile(registry: &client::Client, pipelines: &[Pipeline]) -> anyhow::R
     }
     ConfigError::check(faults).context("check the policies against the newest event schemas")?;
     Ok(policies)
-}
-
-/// Ready when every lane is.
-#[derive(Clone)]
-struct Gate {
-    ready: Ready,
-    missing: Arc<AtomicUsize>,
-}
-
-impl Gate {
-    fn new(ready: Ready, lanes: usize) -> Self {
-        Self { ready, missing: Arc::new(AtomicUsize::new(lanes)) }
-    }
-
-    /// What one lane reports to.
-    fn pass(&self) -> impl Fn(bool) + Send + Sync + 'static {
-        let Self { ready, missing } = self.clone();
-        move |works| {
-            let before =
-                if works { missing.fetch_sub(1, Ordering::AcqRel) } else { missing.fetch_add(1, Ordering::AcqRel) };
-            ready.set(works && before == 1);
-        }
-    }
 }
