@@ -41,5 +41,6 @@ const ALERTS: &str = "DELETE FROM alerter.alerts WHERE id IN (SELECT id FROM ale
 const EVENTS: &str = "DELETE FROM alerter.alert_events WHERE (verdict_id, alert) IN (SELECT verdict_id, alert \
      FROM alerter.alert_events WHERE noted_at < now() - make_interval(secs => $1) LIMIT $2)";
 
+/// Also those that nobody takes up: their receiver is in no document any more.
 const NOTIFICATIONS: &str = "DELETE FROM alerter.notifications WHERE id IN (SELECT id FROM alerter.notifications \
-     WHERE finished_at < now() - make_interval(secs => $1) LIMIT $2)";
+     WHERE coalesce(finished_at, created_at) < now() - make_interval(secs => $1) LIMIT $2)";

@@ -15,7 +15,7 @@ use std::{
 
 use futures::FutureExt;
 use millrace_kafka::{
-    Source,
+    Record, Source,
     source::{self, Batch, Event, Partition},
 };
 use millrace_postgres::{Ledger, Pool, copy::Writer};
@@ -39,6 +39,9 @@ const LAST_BATCH: Duration = Duration::from_secs(4);
 const CLOSE: Duration = Duration::from_secs(5);
 /// Room for a batch's rows at the start.
 const ROW_BYTES: usize = 1 << 20;
+
+/// Records of a transaction, about, in bytes.
+const MAX_BYTES: usize = 8 << 20;
 
 /// What a batch that is being stored comes back with.
 type Storing = JoinHandle<(Storer, Result<Option<Committed>>)>;
@@ -209,10 +212,10 @@ impl Intake {
         Ok(true)
     }
 
-    /// Batches that are there already, up to about the records of one transaction.
+    /// Batches that are there already, up to about the records or the bytes of one transaction.
     fn gather(&mut self, first: Batch) -> Result<Vec<Batch>> {
         let mut batches = Vec::new();
-        let mut records = 0;
+        let (mut records, mut bytes) = (0, 0);
         let mut next = Some(first);
         while let Some(mut batch) = next.take() {
             let since = self.idle.remove(&batch.partition);
@@ -221,9 +224,10 @@ impl Intake {
                 self.rest(&batch);
             } else {
                 records += batch.records.len();
+                bytes += batch.records.iter().map(Record::size).sum::<usize>();
                 batches.push(batch);
             }
-            if records >= self.max_records {
+            if records >= self.max_records || bytes >= MAX_BYTES {
                 break;
             }
             match self.source.next().now_or_never() {

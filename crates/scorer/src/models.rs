@@ -29,7 +29,8 @@ impl Model {
     /// Loads `models/<name>/`. Fields under `never` must not be among its features.
     pub fn load(models: &Path, name: &str, never: &[String]) -> Result<Self, ConfigError> {
         let dir = models.join(name);
-        let never: Vec<FieldPath> = never.iter().filter_map(|path| FieldPath::parse(path).ok()).collect();
+        let never: Result<Vec<_>, _> = never.iter().map(|path| FieldPath::parse(path)).collect();
+        let never = never.map_err(|error| ConfigError::new(format!("`never`: {error}")))?;
         let bundle = open(&dir, &never).map_err(|error| {
             ConfigError::new(format!(
                 "--models: no usable bundle of model `{name}`: {error}; `millrace-scorer train --out {}` makes one",

@@ -122,7 +122,8 @@ impl Plans {
         };
         let registered = match lookup.scored(&composed) {
             Ok(registered) => registered,
-            Err(error) => return refused(schema, error),
+            // Whatever the registry has against it is no fault of the event's, which waits until it is mended.
+            Err(error) => return Err(Unavailable { what: "schema of scores", source: error.into() }),
         };
         let mut prefix = Vec::new();
         framing::write_prefix(self.framing, registered.id, registered.guid, &mut prefix);

@@ -109,6 +109,10 @@ impl Train {
         };
         let schema = event_schema(&pipeline, &document)?;
         let (features, source) = Document::load(&features)?;
+        for path in &never {
+            let parsed = FieldPath::parse(path);
+            parsed.map_err(|error| ConfigError::new(format!("{}: `never`: {error}", pipeline.display())))?;
+        }
         features::check(&features, &source, &schema, &never)?;
 
         let settings = Settings {

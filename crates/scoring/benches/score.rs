@@ -112,7 +112,7 @@ fn bundle(schema: &Schema) -> Arc<Bundle> {
     for datum in mail(1, RECORDS) {
         corpus.add(writer, &datum).expect("a record of its schema");
     }
-    let trees = gbdt::Settings { patience: 1000, min_child_weight: 0.0, ..gbdt::Settings::default() };
+    let trees = gbdt::Settings { patience: 1000, min_child_weight: 0.0, shrinkage: 0.02, ..gbdt::Settings::default() };
     let settings = Settings { trees, ..Settings::default() };
     Arc::new(train(&settings, &document, &corpus).expect("enough mail"))
 }

@@ -22,6 +22,8 @@ use crate::{
 
 /// What the loop may take to end: attempts that are under way are finished.
 const BUDGET: Duration = Duration::from_secs(25);
+/// Records of a transaction.
+const RECORDS: usize = 1_000;
 /// The pause between two looks at something that is away.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -65,7 +67,12 @@ impl Tellers {
             kafka: kafka.clone(),
             pool: postgres.pool()?,
             reader: Arc::new(notify::Reader::new(registry.clone())),
-            settings: Arc::new(notify::Settings::new(pipelines, signal_receivers, signal_repeat)),
+            settings: Arc::new(notify::Settings::new(
+                pipelines,
+                receivers.keys().cloned(),
+                signal_receivers,
+                signal_repeat,
+            )),
             pipelines: pipelines.to_vec(),
             signals_topic,
             receivers,
@@ -138,7 +145,8 @@ impl Tellers {
     ) -> impl Future<Output = anyhow::Result<()>> + Send + use<> {
         let parts = self.parts(pipeline, producer, meter);
         let topic = pipeline.map_or_else(|| self.signals_topic.clone(), Pipeline::verdicts_topic);
-        let config = SourceConfig::new(format!("notify-{topic}"), parts.group.clone(), vec![topic]);
+        let name = format!("notify-{topic}");
+        let config = SourceConfig { max_records: RECORDS, ..SourceConfig::new(name, parts.group.clone(), vec![topic]) };
         let topics = if pipeline.is_none() { self.signal_topics() } else { Vec::new() };
         let (kafka, meter) = (self.kafka.clone(), meter.clone());
         async move {

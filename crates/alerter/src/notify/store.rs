@@ -1,6 +1,6 @@
 //! What was read, into Postgres: inside the transaction that moves the ledger.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures::future::try_join_all;
 use millrace_core::{Pipeline, Span, pipeline::Alert};
@@ -20,14 +20,33 @@ const SHORTEST_REPEAT: Span = Span::seconds(1);
 /// What an alert's document says beside what the verdict carries.
 pub(crate) struct Settings {
     pipelines: HashMap<String, Vec<Alert>>,
+    /// Whom there is a way to.
+    receivers: HashSet<String>,
     signal_receivers: Vec<String>,
     signal_repeat: Span,
 }
 
 impl Settings {
-    pub(crate) fn new(pipelines: &[Pipeline], signal_receivers: Vec<String>, signal_repeat: Span) -> Self {
+    pub(crate) fn new(
+        pipelines: &[Pipeline],
+        receivers: impl Iterator<Item = String>,
+        signal_receivers: Vec<String>,
+        signal_repeat: Span,
+    ) -> Self {
         let alerts = |pipeline: &Pipeline| (pipeline.name().to_owned(), pipeline.spec.alerts.clone());
-        Self { pipelines: pipelines.iter().map(alerts).collect(), signal_receivers, signal_repeat }
+        let pipelines = pipelines.iter().map(alerts).collect();
+        Self { pipelines, receivers: receivers.collect(), signal_receivers, signal_repeat }
+    }
+
+    /// Who is told of a signal: whom it names; where that is nobody, or one to whom there is no way, whoever gets all
+    /// others.
+    fn told_of(&self, signal: &Signal) -> BTreeSet<String> {
+        let (known, unknown): (Vec<_>, Vec<_>) = signal.notify.iter().partition(|name| self.receivers.contains(*name));
+        for receiver in &unknown {
+            tracing::error!(kind = signal.kind, receiver, "signal names a receiver that is not configured");
+        }
+        let others = if known.is_empty() || !unknown.is_empty() { self.signal_receivers.as_slice() } else { &[] };
+        known.into_iter().chain(others).map(|name| text::storable(name)).collect()
     }
 
     /// The alert as the document has it now; one that it has no more is told to nobody.
@@ -151,11 +170,7 @@ pub(crate) async fn signal(
     let (key, kind) = (signal.key(), text::storable(&signal.kind));
     match signal.state {
         State::Firing => {
-            let receivers: Vec<String> =
-                if signal.notify.is_empty() { settings.signal_receivers.clone() } else { signal.notify.clone() }
-                    .iter()
-                    .map(|name| text::storable(name))
-                    .collect();
+            let receivers: Vec<String> = settings.told_of(signal).into_iter().collect();
             let repeat = settings.signal_repeat.max(SHORTEST_REPEAT).as_millis() as i64;
             let labels = alert::labels(&signal.labels);
             let id = transaction

@@ -84,10 +84,9 @@ pub(crate) async fn run(mut source: Source, parts: Parts, shutdown: Shutdown) ->
                 Some(positions) => source.start_at(&positions),
                 None => break,
             },
-            Event::Batch(batch) => match stream.store(&batch).instrument(stream.span(&batch)).await {
-                Ok(()) => source.commit(&batch.partition, batch.next_offset),
-                Err(Stop::Fenced) => stream.still_ahead(&batch).await?,
-                Err(Stop::Shutdown) => break,
+            Event::Batch(batch) => match stream.bring(batch).await? {
+                Some((partition, next)) => source.commit(&partition, next),
+                None => break,
             },
             Event::Revoked(partitions) => tracing::debug!(count = partitions.len(), "partitions revoked"),
         }
@@ -122,19 +121,31 @@ impl Stream {
         }
     }
 
-    /// After a fence: a ledger that is ahead means that the work is done, or in other hands. One that is behind was set
-    /// back by somebody, and what it wants again has gone by.
-    async fn still_ahead(&self, batch: &Batch) -> anyhow::Result<()> {
-        let position = async { self.ledger.positions(&self.parts.pool.get().await?, &[key(&batch.partition)]).await };
-        match position.await.as_deref() {
-            Ok(&[next]) if next < batch.start => {
+    /// Stores a batch, or what of it is not stored yet; `None` when the process ends.
+    async fn bring(&self, mut batch: Batch) -> anyhow::Result<Option<(Partition, i64)>> {
+        loop {
+            match self.store(&batch).instrument(self.span(&batch)).await {
+                Ok(()) => break,
+                Err(Stop::Shutdown) => return Ok(None),
+                Err(Stop::Fenced) => {}
+            }
+            // A ledger that is ahead means that the work is done, or a part of it by one that had the partition before.
+            // One that is behind was set back by somebody, and what it wants again has gone by.
+            let Some(positions) = self.positions(std::slice::from_ref(&batch.partition)).await else { return Ok(None) };
+            let next = positions.first().and_then(|(_, next)| *next).unwrap_or(batch.next_offset);
+            if next < batch.start {
                 let Partition { topic, partition, .. } = &batch.partition;
                 anyhow::bail!(
                     "ledger of {topic}, partition {partition}, was set back to {next}: starting anew from there"
-                )
+                );
             }
-            _ => Ok(()),
+            if next >= batch.next_offset {
+                break;
+            }
+            batch.records.retain(|record| record.offset >= next);
+            batch.start = next;
         }
+        Ok(Some((batch.partition, batch.next_offset)))
     }
 
     /// Stores a batch, however long that takes.
@@ -246,6 +257,12 @@ impl Stream {
             let mut sent = self.parts.producer.send_all(vec![letter]).await;
             match sent.pop() {
                 Some(Ok(_)) => return Ok(()),
+                // The headers have made it too large. The record itself stays where the letter says that it is.
+                Some(Err((mut back, millrace_kafka::Error::TooLarge { .. }))) if back.value.is_some() => {
+                    back.value = None;
+                    back.headers.set("dead-value", "left out: over the limit with these headers");
+                    letter = back;
+                }
                 Some(Err((back, error))) => {
                     letter = back;
                     self.wait(&mut pause, error.tag(), &error, "cannot send a dead letter").await?;

@@ -29,13 +29,19 @@ async fn a_signal_is_told_once_while_it_fires_and_once_when_it_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_that_names_nobody_goes_to_the_receivers_of_the_installation() {
+async fn a_signal_that_names_nobody_or_a_stranger_goes_to_the_receivers_of_the_installation() {
     let mut world = World::new().await;
     world.env.insert("MILLRACE_SIGNAL_RECEIVERS".into(), "ops-hook".into());
     let _alerter = world.serve("notify").await;
     let nobody = world.signal("firing", |it| it["notify"] = serde_json::json!([]));
     world.send("signals", vec![b"{}".to_vec(), nobody]).await;
     world.receiver.told_times(1).await;
+    let stranger = world.signal("firing", |it| {
+        it["notify"] = serde_json::json!(["nobody-knows"]);
+        it["dedup_key"] = "another matter".into();
+    });
+    world.send("signals", vec![stranger]).await;
+    world.receiver.told_times(2).await;
     let letters = world.records_of("signals.dead", 1).await;
     assert_eq!(letters[0].record.headers.text("dead-code"), Some("CORRUPT"));
 }

@@ -22,9 +22,13 @@ impl Gate {
     pub fn pass(&self) -> impl Fn(bool) + Send + Sync + 'static {
         let Self { ready, missing } = self.clone();
         move |works| {
-            let before =
-                if works { missing.fetch_sub(1, Ordering::AcqRel) } else { missing.fetch_add(1, Ordering::AcqRel) };
-            ready.set(works && before == 1);
+            // Only the last one opens, so that one that was overtaken does not close again.
+            if !works {
+                missing.fetch_add(1, Ordering::AcqRel);
+                ready.set(false);
+            } else if missing.fetch_sub(1, Ordering::AcqRel) == 1 {
+                ready.set(true);
+            }
         }
     }
 }
