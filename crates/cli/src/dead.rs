@@ -31,7 +31,6 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Place {
     /// The pipeline.
-    #[arg(env = "MILLRACE_PIPELINE")]
     pipeline: String,
     /// Only those of the last 10m, 4h, 2d. Without it: all that the topic still has.
     #[arg(long)]

@@ -24,7 +24,12 @@ impl Defaults {
             let known = arg.get_env().and_then(|name| name.to_str()).and_then(|name| self.0.get(name));
             match known {
                 // Once per process, and needed until its end.
-                Some(value) => arg.required(false).default_value(&*value.clone().leak()),
+                Some(value) => {
+                    let arg = arg.required(false).default_value(&*value.clone().leak());
+                    // `--help` is pasted into tickets: what hides its variable's value hides this one too.
+                    let is_secret = arg.is_hide_env_values_set();
+                    arg.hide_default_value(is_secret)
+                }
                 None => arg,
             }
         });

@@ -43,7 +43,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     in_flight: u32,
     /// Events per second at most.
-    #[arg(long)]
+    #[arg(long, value_parser = rate)]
     rate: Option<f64>,
     /// Where an event's id comes from.
     #[arg(long, value_enum, default_value_t = Ids::Field)]
@@ -65,6 +65,12 @@ pub(crate) struct Args {
     patience: u64,
     #[command(flatten)]
     registry: client::Args,
+}
+
+/// Slower than one event in a quarter of an hour is a mistake, and faster than a thousand million a second is none at all.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.001..=1e9).contains(rate));
+    rate.ok_or_else(|| "expected events per second, from 0.001 to 1e9".to_owned())
 }
 
 impl Args {

@@ -35,7 +35,6 @@ enum Stage {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The pipeline.
-    #[arg(env = "MILLRACE_PIPELINE")]
     pipeline: String,
     /// Which of its records.
     #[arg(value_enum, default_value_t = Stage::Verdicts)]
@@ -84,13 +83,15 @@ pub(crate) fn from(since: Option<&str>) -> anyhow::Result<From> {
         None => Ok(From::End),
         Some("all") => Ok(From::Beginning),
         Some(text) => match text.parse::<Span>() {
-            Ok(span) => {
-                let at = Timestamp::now() - Duration::from(span);
-                Ok(From::Time(at.as_millisecond()))
-            }
+            Ok(span) => Ok(From::Time(ago(Duration::from(span)).as_millisecond())),
             Err(reason) => bail!("--since: {reason}, or `all`"),
         },
     }
+}
+
+/// So long ago, or at the beginning of time.
+pub(crate) fn ago(span: Duration) -> Timestamp {
+    Timestamp::now().checked_sub(span).unwrap_or(Timestamp::MIN)
 }
 
 fn line(shown: &Shown) -> String {

@@ -18,7 +18,7 @@ use millrace_schema::client as registry;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Output, decode};
+use crate::{Output, decode, tail::ago};
 
 /// How much earlier than its receipt a record of the event can be: clocks differ.
 const SLACK: Duration = Duration::from_secs(5);
@@ -72,7 +72,8 @@ impl Args {
                 None
             }
         };
-        let from = received.unwrap_or_else(|| Timestamp::now() - Duration::from(self.since)) - SLACK;
+        let from = received.unwrap_or_else(|| ago(Duration::from(self.since)));
+        let from = from.checked_sub(SLACK).unwrap_or(from);
         self.records(from, &mut trace).await?;
         if trace.stages.is_empty() {
             bail!(

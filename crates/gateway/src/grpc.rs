@@ -18,6 +18,9 @@ use tonic::{codec::CompressionEncoding, service::Routes};
 use self::{auth::Authenticated, events::Events, keys::KeyAdministration};
 use crate::{gateway::Gateway, keys::Keys};
 
+/// A request about a key, in bytes: it is decoded before the caller is known.
+const MAX_KEY_REQUEST: usize = 64 * 1024;
+
 /// The services, for [`millrace_runtime::grpc::serve`]. Without an admin token there is no key service.
 pub(crate) fn routes(
     gateway: &Arc<Gateway>,
@@ -32,7 +35,10 @@ pub(crate) fn routes(
     let events = Authenticated::new(events, Arc::clone(gateway), Arc::clone(api_keys));
     let routes = Routes::new(events);
     match admin_token {
-        Some(token) => routes.add_service(KeyServiceServer::new(KeyAdministration::new(Arc::clone(api_keys), token))),
+        Some(token) => {
+            let keys = KeyServiceServer::new(KeyAdministration::new(Arc::clone(api_keys), token));
+            routes.add_service(keys.max_decoding_message_size(MAX_KEY_REQUEST))
+        }
         None => routes,
     }
 }

@@ -103,7 +103,8 @@ impl Front {
             Format::Json => (Writer::Named(schema), parse::json(&body, &gateway.limits)?),
             Format::Ndjson => (Writer::Named(schema), parse::ndjson(&body, &gateway.limits)?),
             Format::Avro => {
-                let (schema, events) = parse::avro(&body, &gateway.limits)?;
+                let (schema, events) =
+                    parse::avro(&body, &gateway.limits, |bytes| gateway.admission.grow(&mut held, bytes))?;
                 (Writer::Sent(schema), events)
             }
         };

@@ -7,7 +7,7 @@ mod writes;
 
 pub(crate) use deletions::text_of;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use millrace_postgres::{Client, GenericClient, Pool, Row};
 use millrace_schema::{Guid, Schema, compatibility::Level};
@@ -24,6 +24,8 @@ use crate::{
 const CAPACITY: u64 = 10_000;
 /// How deep references may refer to references.
 const MAX_DEPTH: usize = 16;
+/// How many a schema may have, with those of its references.
+const MAX_REFERENCES: usize = 256;
 /// The level where none is set.
 const DEFAULT_LEVEL: Level = Level::Backward;
 /// The name under which the default of all subjects is stored.
@@ -172,23 +174,31 @@ impl Store {
         text: &str,
         references: &[Reference],
     ) -> Result<Schema> {
-        let mut resolved = Vec::new();
+        let mut resolved = Resolved::default();
         self.resolve(client, references, MAX_DEPTH, &mut resolved).await?;
-        Schema::parse_with(text, &resolved).map_err(|error| Error::InvalidSchema(error.to_string()))
+        Schema::parse_with(text, &resolved.schemas).map_err(|error| Error::InvalidSchema(error.to_string()))
     }
 
-    /// Collects schemas so that each comes after those that it refers to.
+    /// Collects schemas so that each comes after those that it refers to, and once.
     async fn resolve(
         &self,
         client: &impl GenericClient,
         references: &[Reference],
         depth: usize,
-        resolved: &mut Vec<Schema>,
+        resolved: &mut Resolved,
     ) -> Result<()> {
         if depth == 0 && !references.is_empty() {
             return Err(Error::InvalidSchema(format!("references are deeper than {MAX_DEPTH}")));
         }
         for reference in references {
+            if !resolved.seen.insert((reference.subject.clone(), reference.version)) {
+                continue;
+            }
+            if resolved.seen.len() > MAX_REFERENCES {
+                return Err(Error::InvalidSchema(format!(
+                    "more than {MAX_REFERENCES} references, with those of references"
+                )));
+            }
             let pick = Pick::parse(&reference.version.to_string())?;
             let found = self.version(client, &reference.subject()?, pick, Visible::All).await?.ok_or_else(|| {
                 let Reference { name, subject, version } = reference;
@@ -197,9 +207,9 @@ impl Store {
                 ))
             })?;
             Box::pin(self.resolve(client, &found.content.references, depth - 1, resolved)).await?;
-            let schema = Schema::parse_with(&found.content.text, resolved)
+            let schema = Schema::parse_with(&found.content.text, &resolved.schemas)
                 .map_err(|error| Error::InvalidSchema(format!("reference {:?}: {error}", reference.name)))?;
-            resolved.push(schema);
+            resolved.schemas.push(schema);
         }
         Ok(())
     }
@@ -227,6 +237,14 @@ impl Store {
         self.guids.insert(guid, id).await;
         Ok(content)
     }
+}
+
+/// What a schema refers to, as far as it was looked up.
+#[derive(Default)]
+struct Resolved {
+    schemas: Vec<Schema>,
+    /// Subjects and versions: a schema that two others refer to is read once.
+    seen: HashSet<(String, u32)>,
 }
 
 type Parameter<'a> = &'a (dyn millrace_postgres::types::ToSql + Sync);

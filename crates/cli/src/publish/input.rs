@@ -17,6 +17,8 @@ use millrace_proto::gateway::v1::{Event, event::Payload};
 use millrace_schema::{Schema, container};
 use tokio::sync::mpsc;
 
+/// Payload bytes of a request, about: half of what the gateway takes unless it is told otherwise.
+const BATCH_BYTES: usize = 4 << 20;
 /// A JSON line over this is refused here: the gateway would refuse it anyway.
 const MAX_LINE: usize = 16 << 20;
 
@@ -119,17 +121,22 @@ impl Input {
 
     fn read(self, batches: &mpsc::Sender<anyhow::Result<Batch>>) -> anyhow::Result<()> {
         let Self { mut content, position, batch: size, ids, bytes: _ } = self;
-        let mut number = 0;
+        let (mut number, mut bytes) = (0, 0);
         let mut events = Vec::with_capacity(size);
         loop {
             let payload = content.next(number)?;
             let end = payload.is_none();
             if let Some(payload) = payload {
+                bytes += match &payload {
+                    Payload::Avro(datum) => datum.len(),
+                    Payload::Json(text) => text.len(),
+                };
                 let event_id = if ids == Ids::Mint { id::mint().to_string() } else { String::new() };
                 events.push(Event { event_id, correlation_id: String::new(), payload: Some(payload) });
                 number += 1;
             }
-            if events.len() == size || (end && !events.is_empty()) {
+            if events.len() == size || bytes >= BATCH_BYTES || (end && !events.is_empty()) {
+                bytes = 0;
                 let first = number - events.len() as u64;
                 let position = position.get();
                 let batch = Batch { first, position, events: std::mem::replace(&mut events, Vec::with_capacity(size)) };

@@ -55,15 +55,21 @@ impl Sender {
         let mut wait = MIN_WAIT;
         let mut settled = (tally.settled(), Instant::now());
         loop {
-            let broken = match self.stream(&mut input, &mut pending, &mut pace, &mut tally).await? {
-                End::Done => return tally.finish(),
-                End::Broken(status) => status,
+            let broken = match self.stream(&mut input, &mut pending, &mut pace, &mut tally).await {
+                Ok(End::Done) => return tally.finish(),
+                Ok(End::Broken(status)) => status,
+                Err(error) => {
+                    // What is under way may have been accepted, or not.
+                    tally.give_up(pending.iter())?;
+                    return Err(error);
+                }
             };
             if tally.settled() > settled.0 {
                 settled = (tally.settled(), Instant::now());
                 wait = MIN_WAIT;
             }
             if !is_retriable(&broken) {
+                tally.give_up(pending.iter())?;
                 return Err(explain(&broken));
             }
             if settled.1.elapsed() > self.patience {
@@ -179,7 +185,7 @@ struct Pace {
 
 impl Pace {
     fn new(rate: Option<f64>) -> Self {
-        let gap = rate.filter(|rate| *rate > 0.0).map(|rate| Duration::from_secs_f64(1.0 / rate));
+        let gap = rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
         Self { gap, next: Instant::now() }
     }
 

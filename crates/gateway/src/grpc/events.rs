@@ -81,6 +81,7 @@ impl Events {
         let caller = Caller::of(request.extensions())?;
         let traceparent = traceparent(request.metadata());
         let batch = batch(request.into_inner(), traceparent)?;
+        gateway.limits.check_batch(batch.events.len())?; // before it is paid for
         let _held = gateway.admission.hold(batch.bytes())?;
         gateway.admission.spend(caller.key.id, batch.events.len())?;
         let sealed = tokio::time::timeout_at(deadline, gateway.prepare(&caller.key, batch)).await;

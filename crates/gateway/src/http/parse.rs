@@ -92,14 +92,19 @@ pub(super) fn ndjson(body: &Bytes, limits: &Limits) -> Result<Vec<Incoming>> {
     Ok(events)
 }
 
-/// A whole file: the schema that it was written with, and its data.
-pub(super) fn avro(body: &[u8], limits: &Limits) -> Result<(Schema, Vec<Incoming>)> {
+/// A whole file: the schema that it was written with, and its data. `grow` is told how many bytes are held.
+pub(super) fn avro(
+    body: &[u8],
+    limits: &Limits,
+    mut grow: impl FnMut(usize) -> Result<()>,
+) -> Result<(Schema, Vec<Incoming>)> {
     let bounds =
         container::Limits { block: limits.max_decompressed_bytes, total: limits.max_decompressed_bytes as u64 };
     let mut reader = container::Reader::new(body, bounds).map_err(unreadable)?;
     let (mut arena, mut ends) = (Vec::with_capacity(body.len()), Vec::new());
     while let Some(datum) = reader.next_datum() {
         arena.extend_from_slice(datum.map_err(unreadable)?);
+        grow(body.len() + arena.len())?;
         ends.push(arena.len());
         limits.check_batch(ends.len())?;
     }
