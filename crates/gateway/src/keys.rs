@@ -90,7 +90,10 @@ impl Scope {
 struct Entry {
     /// `None`: no such key, or a revoked one.
     key: Option<Arc<Key>>,
+    /// When Postgres was asked last.
     checked: Instant,
+    /// When it answered last.
+    confirmed: Instant,
     refreshing: AtomicBool,
 }
 
@@ -107,7 +110,8 @@ struct KeepFor;
 
 impl Expiry<KeyId, Arc<Entry>> for KeepFor {
     fn expire_after_create(&self, _: &KeyId, entry: &Arc<Entry>, _: Instant) -> Option<Duration> {
-        Some(if entry.key.is_some() { KEEP_KNOWN } else { KEEP_UNKNOWN })
+        let keep = if entry.key.is_some() { KEEP_KNOWN } else { KEEP_UNKNOWN };
+        Some(keep.saturating_sub(entry.confirmed.elapsed()))
     }
 
     fn expire_after_update(
@@ -178,19 +182,18 @@ impl Keys {
         if (age < REFRESH_AFTER && !may_have_missed) || entry.refreshing.swap(true, Ordering::Relaxed) {
             return entry;
         }
-        if age >= RECHECK_AFTER || may_have_missed {
-            return self.refresh(id, entry, RECHECK_TIMEOUT).await;
-        }
-        let keys = Arc::clone(self);
-        let old = Arc::clone(&entry);
-        tokio::spawn(async move { keys.refresh(id, old, LOOKUP_TIMEOUT).await });
-        entry
+        let must_know = age >= RECHECK_AFTER || may_have_missed;
+        let timeout = if must_know { RECHECK_TIMEOUT } else { LOOKUP_TIMEOUT };
+        let (keys, old) = (Arc::clone(self), Arc::clone(&entry));
+        // A task of its own: a client that goes away meanwhile must not leave an entry that nobody looks up again.
+        let refreshed = tokio::spawn(async move { keys.refresh(id, old, timeout).await });
+        if must_know { refreshed.await.unwrap_or(entry) } else { entry }
     }
 
     /// The entry as Postgres has it now; the old one, for another while, when Postgres does not say.
     async fn refresh(&self, id: KeyId, old: Arc<Entry>, timeout: Duration) -> Arc<Entry> {
         let new = self.load(id, timeout).await;
-        let new = new.unwrap_or_else(|_| Arc::new(Entry::new(old.key.clone())));
+        let new = new.unwrap_or_else(|_| Arc::new(Entry { confirmed: old.confirmed, ..Entry::new(old.key.clone()) }));
         self.cache.insert(id, Arc::clone(&new)).await;
         new
     }
@@ -237,7 +240,8 @@ impl Keys {
 
 impl Entry {
     fn new(key: Option<Arc<Key>>) -> Self {
-        Self { key, checked: Instant::now(), refreshing: AtomicBool::new(false) }
+        let now = Instant::now();
+        Self { key, checked: now, confirmed: now, refreshing: AtomicBool::new(false) }
     }
 }
 
