@@ -122,8 +122,12 @@ async fn an_incompatible_schema_is_refused_with_its_field() {
     assert_ne!(schema, millrace_demo::SCHEMA);
     std::fs::write(world.documents().join("schemas/email-metadata.avsc"), schema).unwrap();
     let document = world.documents().join("mail-trust.yaml");
-    let applied = world.cli(["pipeline", "apply", document.to_str().unwrap()]).await.unwrap();
-    assert_eq!(applied.code, Some(1), "{applied:?}");
-    assert!(applied.stderr.contains("size"), "{applied:?}");
+    // The plan says so already, before anything is changed.
+    for args in [&["--dry-run"][..], &[]] {
+        let applied = world.cli([&["pipeline", "apply", document.to_str().unwrap()], args].concat()).await.unwrap();
+        assert_eq!(applied.code, Some(1), "{applied:?}");
+        assert!(applied.stdout.contains("refused") && applied.stdout.contains("size"), "{applied:?}");
+        assert!(applied.stderr.contains("nothing was changed") && applied.stderr.contains("size"), "{applied:?}");
+    }
     world.end().await.unwrap();
 }

@@ -31,4 +31,6 @@ pub mod dead {
     pub const GROUP: &str = "dead-group";
     /// When it was given up: RFC 3339 in UTC with milliseconds.
     pub const AT: &str = "dead-at";
+    /// Why the letter has no value though the record has one.
+    pub const VALUE: &str = "dead-value";
 }

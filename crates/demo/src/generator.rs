@@ -44,6 +44,19 @@ pub struct Labelled {
     pub kind: Kind,
 }
 
+impl Labelled {
+    /// The mail as somebody reports it who knows better, or is `wrong`.
+    pub fn reported(self, wrong: bool) -> Mail {
+        let Self { mut mail, truth, .. } = self;
+        mail.label = match truth {
+            truth if !wrong => truth,
+            Label::Ham => Label::Spam,
+            _ => Label::Ham,
+        };
+        mail
+    }
+}
+
 /// An endless stream of made-up mail.
 #[derive(Clone, Debug)]
 pub struct Generator {

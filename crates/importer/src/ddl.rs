@@ -15,21 +15,21 @@ use crate::{
 };
 
 /// Makes sure that the feed's table has `columns`, and its aggregates theirs, and says what the table is like. Nothing
-/// is dropped and no type is changed. Statements wait at most the session's lock timeout for those who use the table.
+/// is dropped, and a type is changed only where Avro promotes the one to the other. Statements wait at most the session's lock timeout for those who use the table.
 pub async fn ensure(pool: &Pool, feed: &Feed, columns: &[Column]) -> Result<Shape> {
     let mut client = pool.get().await?;
-    let transaction = client.transaction().await.map_err(db)?;
+    let mut transaction = client.transaction().await.map_err(db)?;
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended('millrace.import.' || $1, 0))";
     transaction.execute(lock, &[&feed.table]).await.map_err(db)?;
     let existing = widen(&transaction, feed, columns).await?;
     ensure_key(&transaction, feed).await?;
     // An aggregate may ask for a field that the newest version has no more: its column is still there.
     let known: Vec<Column> = columns.iter().cloned().chain(left_over(&existing, columns)).collect();
-    let mut groupings = Vec::new();
-    for aggregate in &feed.aggregates {
-        let grouping = Grouping::resolve(&feed.table, aggregate, feed.time.as_deref(), &known)?;
-        ensure_aggregate(&transaction, &feed.table, &grouping).await?;
-        groupings.push(grouping);
+    let resolve = |aggregate| Grouping::resolve(&feed.table, aggregate, feed.time.as_deref(), &known);
+    let groupings = feed.aggregates.iter().map(resolve).collect::<Result<Vec<_>>>()?;
+    let existing = promote(&mut transaction, feed, columns, existing, &groupings).await?;
+    for grouping in &groupings {
+        ensure_aggregate(&transaction, &feed.table, grouping).await?;
     }
     transaction.commit().await.map_err(db)?;
     let is_ours = |column: &Column| {
@@ -56,6 +56,49 @@ async fn widen(transaction: &Transaction<'_>, feed: &Feed, columns: &[Column]) -
         tracing::info!(table = feed.table, column = column.name, sql_type = %column.sql_type, "column added");
     }
     if missing.is_empty() { Ok(existing) } else { read(transaction, &feed.table).await }
+}
+
+/// Gives columns the types that their fields were promoted to, and says what the table has then. What Postgres does not
+/// let us change, because a view stands on it for instance, stays as it is: values that need the new type are then dead
+/// letters, and the others are stored.
+async fn promote(
+    transaction: &mut Transaction<'_>,
+    feed: &Feed,
+    columns: &[Column],
+    existing: Vec<Existing>,
+    groupings: &[Grouping],
+) -> Result<Vec<Existing>> {
+    let table = Table { name: feed.table.clone(), columns: Vec::new() };
+    let mut changed = false;
+    for column in columns {
+        let held = existing.iter().find(|(name, ..)| *name == column.name);
+        let Some(held) = held.and_then(|(_, sql_type, _)| sql_type_of(sql_type)) else { continue };
+        if !held.is_promoted_by(column.sql_type) {
+            continue;
+        }
+        let savepoint = transaction.savepoint("promote").await.map_err(db)?;
+        // It takes as long as the table is large, and once only.
+        let mut sql = format!("SET LOCAL statement_timeout = 0; {}", table.promote_column_sql(SCHEMA, column));
+        // A double has other digits than the integer that it was: such aggregates are made anew from the rows.
+        for grouping in groupings.iter().filter(|grouping| grouping.sources().any(|name| name == column.name)) {
+            sql.push_str(&format!("; DROP TABLE IF EXISTS {}", qualified(&grouping.table)));
+        }
+        let outcome = savepoint.batch_execute(&sql).await.map_err(millrace_postgres::Error::from);
+        let (table, column, to) = (&feed.table, &column.name, column.sql_type);
+        match outcome {
+            Ok(()) => {
+                savepoint.commit().await.map_err(db)?;
+                tracing::info!(table, column, from = %held, %to, "column promoted");
+                changed = true;
+            }
+            Err(error) if error.is_retriable() => return Err(error.into()),
+            Err(error) => {
+                savepoint.rollback().await.map_err(db)?;
+                tracing::error!(table, column, is = %held, wanted = %to, %error, "cannot promote column: values that need it will be dead letters");
+            }
+        }
+    }
+    if changed { read(transaction, &feed.table).await } else { Ok(existing) }
 }
 
 /// Columns of the table that no schema asks for, as the fields that they once held.
@@ -151,15 +194,7 @@ async fn ensure_aggregate(transaction: &Transaction<'_>, rows: &str, grouping: &
     let table = qualified(&grouping.table);
     let existing = read(transaction, &grouping.table).await?;
     if existing.is_empty() {
-        let rows = qualified(rows);
-        // Nobody stores while the sums are taken, and they may take their time.
-        let lock = format!("LOCK TABLE {rows} IN SHARE ROW EXCLUSIVE MODE; SET LOCAL statement_timeout = 0");
-        transaction.batch_execute(&lock).await.map_err(db)?;
-        transaction.batch_execute(&grouping.create_sql(&table)).await.map_err(db)?;
-        let fill = grouping.add_sql(&table, &[(1, &format!("{rows} s"))]);
-        let groups = transaction.execute(&fill, &[]).await.map_err(db)?;
-        tracing::info!(table, groups, "aggregate made");
-        return Ok(());
+        return fill(transaction, &qualified(rows), &table, grouping).await;
     }
     let names: Vec<&str> = existing.iter().map(|(name, ..)| name.as_str()).collect();
     let wanted = grouping.columns();
@@ -172,6 +207,17 @@ async fn ensure_aggregate(transaction: &Transaction<'_>, rows: &str, grouping: &
         wanted.join(", ")
     );
     Err(Error::Table { table, problem })
+}
+
+async fn fill(transaction: &Transaction<'_>, rows: &str, table: &str, grouping: &Grouping) -> Result<()> {
+    // Nobody stores while the sums are taken, and they may take their time.
+    let lock = format!("LOCK TABLE {rows} IN SHARE ROW EXCLUSIVE MODE; SET LOCAL statement_timeout = 0");
+    transaction.batch_execute(&lock).await.map_err(db)?;
+    transaction.batch_execute(&grouping.create_sql(table)).await.map_err(db)?;
+    let fill = grouping.add_sql(table, &[(1, &format!("{rows} s"))]);
+    let groups = transaction.execute(&fill, &[]).await.map_err(db)?;
+    tracing::info!(table, groups, "aggregate made");
+    Ok(())
 }
 
 /// The driver's error as ours.

@@ -76,9 +76,11 @@ impl Shape {
         Self { columns, key: key.len(), table, statements }
     }
 
-    /// Whether every one of `wanted` is there.
+    /// Whether every one of `wanted` is there, and of a type that holds its values.
     pub(crate) fn has(&self, wanted: &[Column]) -> bool {
-        wanted.iter().all(|column| self.columns.iter().any(|held| held.name == column.name))
+        let fits =
+            |held: &Held, column: &Column| held.name == column.name && !held.sql_type.is_promoted_by(column.sql_type);
+        wanted.iter().all(|column| self.columns.iter().any(|held| fits(held, column)))
     }
 }
 

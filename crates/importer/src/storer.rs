@@ -94,9 +94,10 @@ impl Storer {
     async fn attempt(&mut self, work: &mut Work) -> Result<bool> {
         if !work.letters.is_empty() {
             let letters = std::mem::take(&mut work.letters);
-            if let Err((again, error)) = dead::send(&self.parts.producer, letters).await {
+            // Acknowledged before the ledger moves over their records.
+            if let Err((again, error)) = millrace_kafka::dead::send(&self.parts.producer, letters).await {
                 work.letters = again;
-                return Err(error);
+                return Err(error.into());
             }
         }
         let mut session = match self.session.take() {
@@ -157,12 +158,10 @@ impl Storer {
                 let (partition, expected) = (batch.partition.partition, batch.start);
                 return Err(Error::WentBack { partition, ledger, expected });
             }
-            tracing::warn!(
-                partition = batch.partition.partition,
-                from = batch.start,
-                ledger,
-                "ledger was moved already"
-            );
+            if ledger > batch.start {
+                let partition = batch.partition.partition;
+                tracing::warn!(partition, from = batch.start, ledger, "ledger was moved already");
+            }
         }
         let next = |partition: &Partition| {
             partitions.iter().position(|known| known == partition).map(|index| positions[index])

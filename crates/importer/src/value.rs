@@ -1,8 +1,8 @@
 //! One value from Avro into one column, by the type that the column has.
 //!
 //! What Postgres would refuse is refused here, so that a batch hardly ever has to be taken apart: NUL in text, times
-//! out of range, numbers that do not fit. A column keeps the type that it was made with; a promoted value goes into it
-//! where that loses nothing (a double that is whole into a `bigint`) and is refused where it would.
+//! out of range, numbers that do not fit. Where a column could not follow its field's promotion, a value goes into it
+//! if that loses nothing (a double that is whole into a `bigint`) and is refused if it would.
 
 use millrace_postgres::copy::{Numeric, Writer};
 use millrace_schema::{Logical, Slot, columns::SqlType};

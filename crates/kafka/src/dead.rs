@@ -5,7 +5,9 @@ use std::sync::Arc;
 use millrace_core::{Code, header};
 
 use crate::{
+    error::Error,
     headers::Headers,
+    producer::Producer,
     record::{Outgoing, Record},
 };
 
@@ -47,6 +49,33 @@ pub fn letter(dead_topic: &Arc<str>, record: &Record, verdict: Verdict<'_>) -> O
         value: record.value.clone(),
         headers,
         timestamp_ms: None,
+    }
+}
+
+/// Sends letters. Fails with those that are to be sent again, and the last reason. One that its headers have made larger
+/// than Kafka takes goes without its value: the record itself stays where the letter says that it is.
+pub async fn send(producer: &Producer, mut letters: Vec<Outgoing>) -> Result<(), (Vec<Outgoing>, Error)> {
+    loop {
+        let (mut again, mut cause) = (Vec::new(), None);
+        for sent in producer.send_all(letters).await {
+            match sent {
+                Ok(_) => {}
+                Err((mut letter, Error::TooLarge { .. })) if letter.value.is_some() => {
+                    letter.value = None;
+                    letter.headers.set(header::dead::VALUE, "left out: over the limit with these headers");
+                    again.push(letter);
+                }
+                Err((letter, error)) => {
+                    again.push(letter);
+                    cause = Some(error);
+                }
+            }
+        }
+        match cause {
+            Some(cause) => return Err((again, cause)),
+            None if again.is_empty() => return Ok(()),
+            None => letters = again,
+        }
     }
 }
 

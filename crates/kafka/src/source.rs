@@ -54,6 +54,17 @@ pub struct Batch {
     pub next_offset: i64,
 }
 
+impl Batch {
+    /// Drops what is before `next`, because it was stored already. False when nothing is left.
+    pub fn skip_to(&mut self, next: i64) -> bool {
+        if next > self.start {
+            self.records.retain(|record| record.offset >= next);
+            self.start = next.min(self.next_offset);
+        }
+        self.start < self.next_offset
+    }
+}
+
 /// A span for the work on batches that are stored together.
 pub fn span(group: &str, batches: &[Batch]) -> tracing::Span {
     let topic = batches.first().map_or("", |batch| &*batch.partition.topic);

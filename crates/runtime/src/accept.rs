@@ -23,8 +23,8 @@ use crate::{Shutdown, tls};
 
 /// Open connections of one listener; further ones wait in the kernel's backlog.
 const MAX_CONNECTIONS: usize = 4096;
-/// How long a client may take for its TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a client may take for its TLS handshake, or its first byte. One that says nothing would keep its place for ever.
+const OPENING: Duration = Duration::from_secs(15);
 /// The pause after a failed accept: out of file descriptors, mostly.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Accepted connections that the server has not taken yet.
@@ -99,24 +99,28 @@ async fn accept(listener: TcpListener, tls: Option<tls::Server>, sender: mpsc::S
             }
         };
         let _ = stream.set_nodelay(true); // a matter of latency only
-        let Some(tls) = tls.clone() else {
-            let plain = Connection { io: Io::Plain(stream), peer, _place: place };
-            if sender.send(Ok(plain)).await.is_err() {
-                return;
-            }
-            continue;
-        };
-        let sender = sender.clone();
+        let (sender, tls) = (sender.clone(), tls.clone());
         tokio::spawn(async move {
-            match timeout(HANDSHAKE, tls.accept(stream)).await {
-                Ok(Ok(stream)) => {
-                    let secure = Connection { io: Io::Tls(Box::new(stream)), peer, _place: place };
-                    let _ = sender.send(Ok(secure)).await; // the server is gone: so is the connection
+            match timeout(OPENING, open(stream, tls)).await {
+                Ok(Ok(io)) => {
+                    let connection = Connection { io, peer, _place: place };
+                    let _ = sender.send(Ok(connection)).await; // the server is gone: so is the connection
                 }
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-                Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "connection did not open"),
+                Err(_) => tracing::debug!(%peer, waited = ?OPENING, "connection said nothing"),
             }
         });
+    }
+}
+
+/// Resolves when the client has spoken: its handshake is done, or its first byte is there.
+async fn open(stream: TcpStream, tls: Option<tls::Server>) -> io::Result<Io> {
+    match tls {
+        Some(tls) => Ok(Io::Tls(Box::new(tls.accept(stream).await?))),
+        None => match stream.peek(&mut [0]).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(Io::Plain(stream)),
+        },
     }
 }
 

@@ -91,7 +91,12 @@ fn changed(path: &Path) -> Option<SystemTime> {
 
 fn read(path: &Path) -> std::io::Result<(Arc<str>, Option<SystemTime>)> {
     let changed = changed(path); // before the text: a change in between is seen next time
-    Ok((std::fs::read_to_string(path)?.trim_end().into(), changed))
+    let text = std::fs::read_to_string(path)?;
+    match text.trim_end() {
+        // Also what a file is for a moment while it is written anew. An empty secret is one that everybody knows.
+        "" => Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the file is empty")),
+        text => Ok((text.into(), changed)),
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -106,6 +111,13 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_file_is_no_secret() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "\n").unwrap();
+        assert!(Secret::file(file.path()).unwrap_err().to_string().contains("empty"));
+    }
 
     #[test]
     fn a_secret_never_shows() {

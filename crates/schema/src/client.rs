@@ -164,6 +164,12 @@ impl Client {
         self.inner.rest.set_compatibility(subject, level).await
     }
 
+    /// What speaks against a schema as the subject's next version, in the registry's words; nothing where it would be
+    /// taken.
+    pub async fn incompatibilities(&self, subject: &str, schema: &Schema) -> Result<Vec<String>, Error> {
+        self.inner.rest.incompatibilities(subject, schema).await
+    }
+
     /// Whether the registry tells of changes at this moment.
     pub fn is_watching(&self) -> bool {
         self.inner.watching.load(Ordering::Acquire)

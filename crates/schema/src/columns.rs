@@ -2,7 +2,8 @@
 //!
 //! A table of scored events begins with the columns of [`SYSTEM_COLUMNS`], which win their names: a field of such a
 //! name is stored as `event_<name>`. The event's fields follow in their order, all of them nullable: older events lack
-//! the newer fields. An int is as wide as a long and a float as a double, so that a promotion never rewrites a table.
+//! the newer fields. An int is as wide as a long and a float as a double, so that these promotions change nothing; the
+//! others ([`SqlType::is_promoted_by`]) change the column's type, and Postgres writes the table anew.
 
 mod error;
 mod sql;

@@ -50,6 +50,11 @@ impl FieldPath {
         self.0.is_empty()
     }
 
+    /// Whether one of the two is the other, or within it.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.segments().zip(other.segments()).all(|(a, b)| a == b)
+    }
+
     /// The names with dots and without `$`.
     pub fn dotted(&self) -> String {
         self.0.join(".")
@@ -90,6 +95,17 @@ mod tests {
         assert_eq!(FieldPath::parse("a.b").unwrap().to_string(), "$.a.b");
         for text in ["", "a.", "$.", ".a", "a b", "1a", "$a"] {
             assert!(FieldPath::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_overlaps_with_what_it_holds_and_what_holds_it() {
+        let path = |text| FieldPath::parse(text).unwrap();
+        for (a, b) in [("a", "a"), ("a.b", "a"), ("a", "a.b"), ("$", "a")] {
+            assert!(path(a).overlaps(&path(b)), "{a} {b}");
+        }
+        for (a, b) in [("a", "ab"), ("a.b", "a.c"), ("b.a", "a")] {
+            assert!(!path(a).overlaps(&path(b)), "{a} {b}");
         }
     }
 }

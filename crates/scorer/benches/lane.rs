@@ -8,7 +8,7 @@ use std::{
 };
 
 use millrace_core::{Pipeline, Source};
-use millrace_demo::{Generator, Label, Labelled, Settings as Stream};
+use millrace_demo::{Generator, Labelled, Settings as Stream};
 use millrace_kafka::lane::{Batch, Outputs, Processor as _};
 use millrace_schema::{
     FieldPath, Projection, Schema,
@@ -146,21 +146,17 @@ fn row(what: &str, rate: f64, floor: Option<f64>) {
     println!("{what:<40} {rate:>9.0} records/s {:>7.2} us{beside}", 1e6 / rate);
 }
 
+/// A fifth of it has the wrong label.
 fn mail(seed: u64, count: usize) -> Vec<Vec<u8>> {
     let encode = |(number, labelled): (usize, Labelled)| {
-        let (mut mail, mut datum) = (labelled.mail, Vec::new());
-        mail.label = match labelled.truth {
-            Label::Ham if number % 5 == 0 => Label::Spam,
-            _ if number % 5 == 0 => Label::Ham,
-            truth => truth,
-        };
-        mail.encode(&mut datum);
+        let mut datum = Vec::new();
+        labelled.reported(number.is_multiple_of(5)).encode(&mut datum);
         datum
     };
     Generator::new(Stream::new(seed, 1_700_000_000_000)).enumerate().take(count).map(encode).collect()
 }
 
-/// Trees of full size: a fifth of the labels is wrong, so that there is always something to split.
+/// Trees of full size: among wrong labels there is always something to split.
 fn bundle(schema: &Schema) -> Arc<Bundle> {
     let source = Source::parse("features.yaml", millrace_demo::FEATURES).expect("the demo's features");
     let document = Document::parse(&source).expect("the demo's features");

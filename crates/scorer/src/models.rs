@@ -8,7 +8,7 @@ use std::{
 
 use millrace_runtime::{ConfigError, Shutdown};
 use millrace_schema::FieldPath;
-use millrace_scoring::Bundle;
+use millrace_scoring::{Bundle, features};
 use opentelemetry::metrics::Meter;
 
 use crate::metrics::ModelMetrics;
@@ -29,8 +29,7 @@ impl Model {
     /// Loads `models/<name>/`. Fields under `never` must not be among its features.
     pub fn load(models: &Path, name: &str, never: &[String]) -> Result<Self, ConfigError> {
         let dir = models.join(name);
-        let never: Result<Vec<_>, _> = never.iter().map(|path| FieldPath::parse(path)).collect();
-        let never = never.map_err(|error| ConfigError::new(format!("`never`: {error}")))?;
+        let never = forbidden_fields(never)?;
         let bundle = open(&dir, &never).map_err(|error| {
             ConfigError::new(format!(
                 "--models: no usable bundle of model `{name}`: {error}; `millrace-scorer train --out {}` makes one",
@@ -95,16 +94,16 @@ fn open(dir: &Path, never: &[FieldPath]) -> Result<Arc<Bundle>, String> {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     })?;
-    let forbidden = bundle.program().paths().iter().find(|path| never.iter().any(|field| within(path, field)));
-    match forbidden {
-        Some(path) => Err(format!("`{}` is a feature and under `never` in the pipeline", path.dotted())),
+    match bundle.program().paths().iter().find_map(|path| features::forbidden(path, never)) {
+        Some(fault) => Err(fault),
         None => Ok(bundle),
     }
 }
 
-/// Whether a path is a field or something in it.
-fn within(path: &FieldPath, field: &FieldPath) -> bool {
-    field.len() <= path.len() && field.segments().zip(path.segments()).all(|(a, b)| a == b)
+/// The fields under a pipeline's `never`.
+pub(crate) fn forbidden_fields(never: &[String]) -> Result<Vec<FieldPath>, ConfigError> {
+    let parsed: Result<Vec<_>, _> = never.iter().map(|path| FieldPath::parse(path)).collect();
+    parsed.map_err(|error| ConfigError::new(format!("`never`: {error}")))
 }
 
 fn manifest(dir: &Path) -> Option<Vec<u8>> {
@@ -114,13 +113,6 @@ fn manifest(dir: &Path) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_field_forbids_what_is_in_it_too() {
-        let path = |text| FieldPath::parse(text).unwrap();
-        assert!(within(&path("a.b"), &path("a")) && within(&path("a"), &path("a")));
-        assert!(!within(&path("a"), &path("a.b")) && !within(&path("ab"), &path("a")));
-    }
 
     #[test]
     fn a_missing_bundle_is_bad_configuration_with_a_way_out() {

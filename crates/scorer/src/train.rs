@@ -109,10 +109,7 @@ impl Train {
         };
         let schema = event_schema(&pipeline, &document)?;
         let (features, source) = Document::load(&features)?;
-        for path in &never {
-            let parsed = FieldPath::parse(path);
-            parsed.map_err(|error| ConfigError::new(format!("{}: `never`: {error}", pipeline.display())))?;
-        }
+        let never = crate::models::forbidden_fields(&never)?;
         features::check(&features, &source, &schema, &never)?;
 
         let settings = Settings {

@@ -17,8 +17,8 @@ mod program;
 mod row;
 mod value;
 
-pub use check::check;
 pub(crate) use check::unit;
+pub use check::{check, forbidden};
 pub use document::{Document, Feature, Of, Op, Scale, Spec};
 pub use operand::{Operand, OperandError};
 pub use part::Part;

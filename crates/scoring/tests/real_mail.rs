@@ -56,7 +56,8 @@ fn trained<'a>(schema: &Schema, mail: impl IntoIterator<Item = &'a Mail>) -> Arc
     let (document, source) =
         Document::load(&file("crates/demo/features.yaml")).unwrap_or_else(|faults| panic!("{faults}"));
     let pipeline = Pipeline::load(&file("crates/demo/pipeline.yaml")).unwrap_or_else(|faults| panic!("{faults}"));
-    let never = pipeline.spec.scoring.unwrap().never;
+    let never: Vec<_> =
+        pipeline.spec.scoring.unwrap().never.iter().map(|path| FieldPath::parse(path).unwrap()).collect();
     features::check(&document, &source, &newest, &never).unwrap_or_else(|faults| panic!("{faults}"));
     let path = |path| FieldPath::parse(path).unwrap();
     let labels = Labels {

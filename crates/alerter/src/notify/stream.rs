@@ -139,11 +139,9 @@ impl Stream {
                     "ledger of {topic}, partition {partition}, was set back to {next}: starting anew from there"
                 );
             }
-            if next >= batch.next_offset {
+            if !batch.skip_to(next) {
                 break;
             }
-            batch.records.retain(|record| record.offset >= next);
-            batch.start = next;
         }
         Ok(Some((batch.partition, batch.next_offset)))
     }
@@ -251,24 +249,15 @@ impl Stream {
         self.parts.metrics.dead(error.code().as_str());
         let (code, group) = (error.code(), &self.parts.group);
         let death = Death { stage: STAGE, code, reason: &reason, group, topic, partition: *partition };
-        let mut letter = dead::letter(&self.parts.dead_topic, record, death);
+        let mut letters = vec![dead::letter(&self.parts.dead_topic, record, death)];
         let mut pause = Pause::new();
         loop {
-            let mut sent = self.parts.producer.send_all(vec![letter]).await;
-            match sent.pop() {
-                Some(Ok(_)) => return Ok(()),
-                // The headers have made it too large. The record itself stays where the letter says that it is.
-                Some(Err((mut back, millrace_kafka::Error::TooLarge { .. }))) if back.value.is_some() => {
-                    back.value = None;
-                    back.headers.set("dead-value", "left out: over the limit with these headers");
-                    letter = back;
-                }
-                Some(Err((back, error))) => {
-                    letter = back;
-                    self.wait(&mut pause, error.tag(), &error, "cannot send a dead letter").await?;
-                }
-                None => unreachable!("a result for each record"),
-            }
+            let (again, error) = match dead::send(&self.parts.producer, letters).await {
+                Ok(()) => return Ok(()),
+                Err(failed) => failed,
+            };
+            letters = again;
+            self.wait(&mut pause, error.tag(), &error, "cannot send a dead letter").await?;
         }
     }
 

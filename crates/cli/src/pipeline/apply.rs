@@ -29,7 +29,7 @@ const TABLES: &str = "pipeline";
 /// Makes the topics, subjects and tables that documents need.
 #[derive(Debug, clap::Args)]
 pub struct Apply {
-    /// Documents.
+    /// Documents, or folders of them.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Say what would change, and change nothing.
@@ -73,25 +73,45 @@ enum Change {
     Keep,
     /// There, and different in a way that is not changed from here.
     Differs,
+    /// Would be refused.
+    Refused,
 }
 
 impl Apply {
     pub(crate) async fn run(self, output: Output) -> anyhow::Result<()> {
         let Self { files, dry_run, target } = self;
-        Pipeline::load_all(&files)?;
-        for file in &files {
-            let checked = check::check(file)?;
-            let steps = target.plan(&checked).await?;
-            show(&steps, output)?;
-            if !dry_run && steps.iter().any(|step| matches!(step.change, Change::Create | Change::Extend)) {
-                target.apply(&checked).await?;
-                if !output.is_json() {
-                    output.line(&format!("pipeline {} is applied", checked.pipeline.name()))?;
-                }
+        let documents = check::all(&files)?;
+        let mut steps = Vec::new();
+        for checked in &documents {
+            steps.extend(target.plan(checked).await?);
+        }
+        show(&steps, output)?;
+        refuse(&steps)?;
+        let changes = |checked: &&Checked| steps.iter().any(|step| step.is_change_of(&checked.pipeline));
+        for checked in documents.iter().filter(changes).filter(|_| !dry_run) {
+            target.apply(checked).await?;
+            if !output.is_json() {
+                output.line(&format!("pipeline {} is applied", checked.pipeline.name()))?;
             }
         }
         Ok(())
     }
+}
+
+impl Step {
+    fn is_change_of(&self, pipeline: &Pipeline) -> bool {
+        self.pipeline == pipeline.name() && matches!(self.change, Change::Create | Change::Extend)
+    }
+}
+
+/// Before anything is changed: half of an apply helps nobody.
+fn refuse(steps: &[Step]) -> anyhow::Result<()> {
+    let refused = steps.iter().filter(|step| step.change == Change::Refused);
+    let refused: Vec<String> = refused.map(|Step { name, detail, .. }| format!("{name}: {detail}")).collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    anyhow::bail!("nothing was changed, the registry would refuse the schema of {}", refused.join(", and of "))
 }
 
 fn show(steps: &[Step], output: Output) -> anyhow::Result<()> {
@@ -216,7 +236,13 @@ async fn subject_change(registry: &Client, subject: &str, schema: &Schema) -> an
     match registry.lookup(subject, schema).await {
         Ok(Some(known)) => Ok((Change::Keep, format!("version {}", known.version.unwrap_or_default()))),
         Ok(None) => match registry.latest(subject).await {
-            Ok(latest) => Ok((Change::Extend, format!("new version after {}", latest.version.unwrap_or_default()))),
+            Ok(latest) => {
+                let problems = registry.incompatibilities(subject, schema).await?;
+                if !problems.is_empty() {
+                    return Ok((Change::Refused, problems.join("; ")));
+                }
+                Ok((Change::Extend, format!("new version after {}", latest.version.unwrap_or_default())))
+            }
             Err(error) if error.code() == Code::NotFound => Ok((Change::Create, "version 1".to_owned())),
             Err(error) => Err(error).with_context(|| format!("look at subject {subject}")),
         },

@@ -27,22 +27,26 @@ struct Row {
 }
 
 pub(super) fn run(files: &[PathBuf], output: Output) -> anyhow::Result<()> {
-    // First all documents by themselves: two of one name are a fault as well.
-    Pipeline::load_all(files)?;
-    let mut faults = Vec::new();
-    let mut rows = Vec::new();
-    for file in documents(files) {
-        match check(&file) {
-            Ok(checked) => rows.extend(mapping(&checked)),
-            Err(more) => faults.extend(more.0),
-        }
-    }
-    Faults(faults).into_result()?;
+    let rows: Vec<Row> = all(files)?.iter().flat_map(mapping).collect();
     output.rows(&rows, &["PIPELINE", "TABLE", "COLUMN", "TYPE", "FIELD"], |row| {
         let Row { pipeline, table, column, sql_type, field } = row;
         let field = field.clone().unwrap_or_default();
         vec![pipeline.clone(), table.clone(), column.clone(), (*sql_type).to_owned(), field]
     })
+}
+
+/// Checks files and folders of documents; the faults of all of them come together.
+pub(super) fn all(paths: &[PathBuf]) -> Result<Vec<Checked>, Faults> {
+    // First all documents by themselves: two of one name are a fault as well.
+    Pipeline::load_all(paths)?;
+    let (mut checked, mut faults) = (Vec::new(), Vec::new());
+    for file in documents(paths) {
+        match check(&file) {
+            Ok(document) => checked.push(document),
+            Err(more) => faults.extend(more.0),
+        }
+    }
+    Faults(faults).into_result().map(|()| checked)
 }
 
 fn documents(paths: &[PathBuf]) -> Vec<PathBuf> {

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{answer, auth::Caller, stream};
 use crate::{
-    Error, Incoming, Payload, Result,
+    Error, Incoming, Limits, Payload, Result,
     gateway::{Batch, Gateway, Writer},
     keys::Keys,
     metrics::Protocol,
@@ -80,8 +80,7 @@ impl Events {
         let gateway = &self.gateway;
         let caller = Caller::of(request.extensions())?;
         let traceparent = traceparent(request.metadata());
-        let batch = batch(request.into_inner(), traceparent)?;
-        gateway.limits.check_batch(batch.events.len())?; // before it is paid for
+        let batch = batch(request.into_inner(), traceparent, &gateway.limits)?;
         let _held = gateway.admission.hold(batch.bytes())?;
         gateway.admission.spend(caller.key.id, batch.events.len())?;
         let sealed = tokio::time::timeout_at(deadline, gateway.prepare(&caller.key, batch)).await;
@@ -90,9 +89,10 @@ impl Events {
     }
 }
 
-/// A batch as the gateway knows it. The events' bytes are slices of the message.
-pub(super) fn batch(request: PublishRequest, traceparent: Bytes) -> Result<Batch> {
+/// A batch as the gateway knows it, unless it has too many events. Their bytes are slices of the message.
+pub(super) fn batch(request: PublishRequest, traceparent: Bytes, limits: &Limits) -> Result<Batch> {
     let PublishRequest { pipeline, schema, events } = request;
+    limits.check_batch(events.len())?;
     let name = schema_name(schema)?;
     if name == SchemaName::Latest && events.iter().any(|event| matches!(event.payload, Some(Sent::Avro(_)))) {
         return Err(Error::Malformed(

@@ -85,8 +85,7 @@ impl Session {
         let begun = Instant::now();
         let key = self.keys.check_again(&self.caller.key).await?;
         let request = request.batch.ok_or_else(|| Error::Malformed("the request holds no batch".to_owned()))?;
-        let batch = events::batch(request, self.traceparent.clone())?;
-        self.gateway.limits.check_batch(batch.events.len())?; // before it is paid for
+        let batch = events::batch(request, self.traceparent.clone(), &self.gateway.limits)?;
         let held = self.gateway.admission.hold(batch.bytes())?;
         self.gateway.admission.spend_slowly(key.id, batch.events.len()).await;
         let sealed = self.gateway.prepare(&key, batch).await?;

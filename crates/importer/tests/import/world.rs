@@ -212,6 +212,23 @@ impl World {
         self.send("scores", scores.iter().map(|score| score.value(SCORED, &event)).collect()).await;
     }
 
+    /// Stores one score of the first version of the event, which it returns, and stops the importer.
+    pub(crate) async fn store_one_and_stop(&self) -> Schema {
+        let event = Schema::parse(EVENT).unwrap();
+        let importer = self.stream();
+        self.send("scores", vec![Score::number(1).value(SCORED, &event)]).await;
+        self.wait_for_ledger(1).await;
+        drop(importer);
+        event
+    }
+
+    /// There is one dead letter, and its reason speaks of this.
+    pub(crate) async fn assert_one_dead(&self, about: &str) {
+        let dead = self.dead().await;
+        let reasons: Vec<_> = dead.iter().map(|found| found.record.headers.text("dead-reason").unwrap()).collect();
+        assert!(reasons.len() == 1 && reasons[0].contains(about), "{reasons:?}");
+    }
+
     /// Every dead letter.
     pub(crate) async fn dead(&self) -> Vec<Found> {
         let query = Query { topic: self.topic("dead"), partition: None, from: From::Beginning, follow: false };

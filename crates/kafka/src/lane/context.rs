@@ -11,6 +11,7 @@ use rdkafka::{
     error::KafkaError,
     message::DeliveryResult,
     producer::{NoCustomPartitioner, ProducerContext},
+    types::RDKafkaErrorCode,
 };
 
 use crate::context::{Context, delegate_client_context};
@@ -62,16 +63,24 @@ impl ConsumerContext for Partitions {
     }
 }
 
-/// The producer's side: counts deliveries and keeps the first failure.
+/// The producer's side: counts deliveries and keeps what failed.
 pub(super) struct Deliveries {
     base: Context,
     outstanding: AtomicUsize,
-    failure: Mutex<Option<(usize, KafkaError)>>,
+    failures: Mutex<Option<Failures>>,
+}
+
+/// Deliveries that failed.
+pub(super) struct Failures {
+    /// The first of the errors.
+    pub(super) first: KafkaError,
+    /// The records, by their index in the outputs, of sets that are over the topic's limit.
+    pub(super) oversized: Vec<usize>,
 }
 
 impl Deliveries {
     pub(super) fn new(base: Context) -> Self {
-        Self { base, outstanding: AtomicUsize::new(0), failure: Mutex::default() }
+        Self { base, outstanding: AtomicUsize::new(0), failures: Mutex::default() }
     }
 
     /// A record was given to librdkafka.
@@ -84,9 +93,9 @@ impl Deliveries {
         self.outstanding.load(Ordering::Relaxed)
     }
 
-    /// The first record that failed since the last call, by its index in the outputs.
-    pub(super) fn take_failure(&self) -> Option<(usize, KafkaError)> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// What failed since the last call.
+    pub(super) fn take_failures(&self) -> Option<Failures> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -98,10 +107,13 @@ impl ProducerContext<NoCustomPartitioner> for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
         if let Err((error, message)) = result {
-            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            if failure.is_none() {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            let failures = failures.get_or_insert_with(|| {
                 tracing::debug!(topic = message.topic(), partition = message.partition(), %error, "record not delivered");
-                *failure = Some((index, error.clone()));
+                Failures { first: error.clone(), oversized: Vec::new() }
+            });
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+                failures.oversized.push(index);
             }
         }
         self.outstanding.fetch_sub(1, Ordering::Relaxed);

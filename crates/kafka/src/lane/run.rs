@@ -20,7 +20,7 @@ use super::{
     Batch, Lane, LaneConfig, Outputs, Processor, Unavailable,
     context::Partitions,
     progress::Progress,
-    transaction::{Outcome, Transactions},
+    transaction::{Load, Outcome, Oversize, Transactions},
 };
 use crate::{
     client::Client,
@@ -67,6 +67,7 @@ pub(super) fn run<P: Processor>(lane: Lane<P>, shutdown: &Shutdown) -> anyhow::R
         outputs,
         progress: Progress::default(),
         skipped: 0,
+        together: usize::MAX,
         aborts: 0,
         stopping: Cell::new(None),
     };
@@ -95,6 +96,8 @@ struct Worker<P> {
     outputs: Outputs,
     progress: Progress,
     skipped: usize,
+    /// Outputs that are sent before their reports are waited for. Fewer, where a topic's limit is below that of a request.
+    together: usize,
     aborts: u32,
     /// When the shutdown was first seen.
     stopping: Cell<Option<Instant>>,
@@ -238,9 +241,10 @@ impl<P: Processor> Worker<P> {
     /// Commits the batch; after an abort its records come again.
     fn transact(&mut self, group: &ConsumerGroupMetadata, began: Instant, shutdown: &Shutdown) -> anyhow::Result<()> {
         let offsets = self.offsets()?;
+        let mut load = Load::All { together: self.together };
         loop {
             let deadline = || self.is_past_drain(shutdown);
-            match self.transactions.run(&self.outputs, &offsets, group, &deadline)? {
+            match self.transactions.run(&self.outputs, load, &offsets, group, &deadline)? {
                 Outcome::Committed => {
                     self.aborts = 0;
                     self.metrics.committed(self.batch.len(), self.skipped, began.elapsed().as_secs_f64());
@@ -264,9 +268,20 @@ impl<P: Processor> Worker<P> {
                     );
                     return self.begin_anew(shutdown);
                 }
-                Outcome::TooLarge(index) => {
+                Outcome::TooLarge(Oversize { index, alone: true }) => {
                     self.metrics.aborted();
                     self.outputs.give_up(index, &self.batch.inputs(), self.config.service);
+                    load = Load::All { together: self.together };
+                }
+                Outcome::TooLarge(Oversize { index, alone: false }) => {
+                    self.metrics.aborted();
+                    load = Load::Try(index);
+                }
+                Outcome::Fits => {
+                    // So does every other record of the set: the set is what is too large, and the next ones will be.
+                    self.together = (self.together.min(self.outputs.len()) / 8).max(1);
+                    tracing::warn!(records = self.together, "topic takes less than a whole set, sending fewer at once");
+                    load = Load::All { together: self.together };
                 }
             }
         }

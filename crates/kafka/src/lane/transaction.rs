@@ -42,17 +42,39 @@ pub(super) enum Outcome {
     Committed,
     /// Nothing of it is there: read again.
     Aborted(KafkaError),
-    /// Nothing of it is there: this output is over Kafka's limit.
-    TooLarge(usize),
+    /// Nothing of it is there: a record is over a limit, or the set that it was sent in.
+    TooLarge(Oversize),
+    /// Nothing of it is there: it was only tried, and the output is within the limits.
+    Fits,
     /// The brokers were away for longer than a transaction may take, and have ended it, by the look of it without
     /// effect; if the answer to the commit was lost, only they know. The producer is of no use any more.
     Expired,
 }
 
+/// What is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Load {
+    /// Every output, at most so many before their reports are waited for.
+    All { together: usize },
+    /// This output, to see whether it is too large by itself.
+    Try(usize),
+}
+
+/// What was found too large.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Oversize {
+    /// The output; of a set, its largest.
+    pub(super) index: usize,
+    /// Whether it was judged by itself. Brokers judge by the set: all records of one request and one partition.
+    pub(super) alone: bool,
+}
+
 /// Why a transaction cannot be committed.
 enum Failure {
     Abort(KafkaError),
-    TooLarge(usize),
+    TooLarge(Oversize),
+    /// It was not meant to be.
+    Tried,
     /// Another producer has this one's id, or the brokers have ended its transaction.
     Fenced(anyhow::Error),
     Fatal(anyhow::Error),
@@ -106,16 +128,18 @@ impl Transactions {
     pub(super) fn run(
         &self,
         outputs: &Outputs,
+        load: Load,
         offsets: &TopicPartitionList,
         group: &ConsumerGroupMetadata,
         deadline: &dyn Fn() -> bool,
     ) -> anyhow::Result<Outcome> {
         let began = Instant::now();
         self.producer.begin_transaction().context("begin a transaction")?;
-        let outcome = match self.send_and_commit(outputs, offsets, group, deadline) {
+        let outcome = match self.send_and_commit(outputs, load, offsets, group, deadline) {
             Ok(()) => return Ok(Outcome::Committed),
             Err(Failure::Abort(error)) => self.abort(deadline).map(|()| Outcome::Aborted(error)),
-            Err(Failure::TooLarge(index)) => self.abort(deadline).map(|()| Outcome::TooLarge(index)),
+            Err(Failure::TooLarge(which)) => self.abort(deadline).map(|()| Outcome::TooLarge(which)),
+            Err(Failure::Tried) => self.abort(deadline).map(|()| Outcome::Fits),
             Err(other) => Err(other),
         };
         match outcome {
@@ -124,7 +148,7 @@ impl Transactions {
             Err(Failure::Fenced(_)) if began.elapsed() >= TRANSACTION_TIMEOUT => Ok(Outcome::Expired),
             Err(Failure::Fenced(error) | Failure::Fatal(error)) => Err(error),
             Err(Failure::Abort(error)) => Err(error).context("abort a transaction"),
-            Err(Failure::TooLarge(_)) => anyhow::bail!("abort a transaction: a record is too large"),
+            Err(Failure::TooLarge(_) | Failure::Tried) => anyhow::bail!("abort a transaction"),
         }
     }
 
@@ -143,18 +167,30 @@ impl Transactions {
     fn send_and_commit(
         &self,
         outputs: &Outputs,
+        load: Load,
         offsets: &TopicPartitionList,
         group: &ConsumerGroupMetadata,
         deadline: &dyn Fn() -> bool,
     ) -> Result<(), Failure> {
+        let together = match load {
+            Load::Try(index) => {
+                self.send(outputs, index)?;
+                self.delivered(outputs, true, deadline)?;
+                return Err(Failure::Tried);
+            }
+            Load::All { together } => together.max(1),
+        };
         for index in 0..outputs.len() {
             self.send(outputs, index)?;
+            if (index + 1).is_multiple_of(together) {
+                self.delivered(outputs, together == 1, deadline)?;
+            }
         }
         // The offsets travel while the records do.
         self.retry("send_offsets_to_transaction", deadline, || {
             self.producer.send_offsets_to_transaction(offsets, group, CALL)
         })?;
-        self.delivered()?;
+        self.delivered(outputs, together == 1, deadline)?;
         self.retry("commit_transaction", deadline, || self.producer.commit_transaction(CALL))
     }
 
@@ -175,7 +211,9 @@ impl Transactions {
                 Err((error, _)) => match error.rdkafka_error_code() {
                     // What was sent makes room.
                     Some(RDKafkaErrorCode::QueueFull) => self.nap(),
-                    Some(RDKafkaErrorCode::MessageSizeTooLarge) => return Err(Failure::TooLarge(index)),
+                    Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                        return Err(Failure::TooLarge(Oversize { index, alone: true }));
+                    }
                     _ => return Err(self.sort(error, output.topic)),
                 },
             }
@@ -183,21 +221,23 @@ impl Transactions {
     }
 
     /// Waits for the delivery of all that was sent. Each record fails by itself at its own time-out.
-    fn delivered(&self) -> Result<(), Failure> {
-        self.settle();
-        match self.deliveries().take_failure() {
-            None => Ok(()),
-            Some((index, error)) => match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::MessageSizeTooLarge) => Err(Failure::TooLarge(index)),
-                _ => Err(self.sort(error, "")),
-            },
+    fn delivered(&self, outputs: &Outputs, alone: bool, deadline: &dyn Fn() -> bool) -> Result<(), Failure> {
+        self.settle(deadline);
+        let Some(failures) = self.deliveries().take_failures() else { return Ok(()) };
+        let size = |&index: &usize| outputs.output(index).value.map_or(0, <[u8]>::len);
+        match failures.oversized.into_iter().max_by_key(size) {
+            Some(index) => Err(Failure::TooLarge(Oversize { index, alone })),
+            None => Err(self.sort(failures.first, "")),
         }
     }
 
-    /// Waits until every record has its report.
-    fn settle(&self) {
+    /// Waits until every record has its report; after the deadline, those in flight are given up.
+    fn settle(&self, deadline: &dyn Fn() -> bool) {
         self.serve(Duration::ZERO);
         while self.deliveries().outstanding() > 0 {
+            if deadline() {
+                self.producer.purge(PurgeConfig::default().queue().inflight());
+            }
             self.nap();
         }
     }
@@ -232,8 +272,8 @@ impl Transactions {
     /// Takes the transaction back. What is in flight must have its answer first: nobody else serves the reports.
     fn abort(&self, deadline: &dyn Fn() -> bool) -> Result<(), Failure> {
         self.producer.purge(PurgeConfig::default().queue());
-        self.settle();
-        self.deliveries().take_failure();
+        self.settle(deadline);
+        self.deliveries().take_failures();
         self.retry("abort_transaction", deadline, || self.producer.abort_transaction(CALL))
     }
 

@@ -13,6 +13,7 @@ use crate::support::{client, eventually, numbers, outgoing, producer, read_all, 
 use millrace_core::Code;
 use millrace_kafka::{
     Admin, Lane, Outgoing,
+    admin::TopicSpec,
     lane::{Input, LaneConfig, Limits, Outputs, Processor, Unavailable},
 };
 use millrace_runtime::Shutdown;
@@ -307,6 +308,30 @@ async fn an_output_over_kafkas_limit_is_a_dead_letter_and_its_neighbours_go_thro
     assert_eq!(numbers(&story.output).await, [0, 1, 2, 3, 4, 6, 7, 8, 9]);
     let letters = read_all(&story.dead).await;
     assert_eq!(letters.iter().map(text).collect::<Vec<_>>(), ["5"]);
+    assert_eq!(letters[0].record.headers.text("dead-code"), Some(Code::TooLarge.as_str()));
+}
+
+#[tokio::test]
+async fn where_a_topic_takes_less_than_a_set_only_the_record_that_is_too_large_is_a_dead_letter() {
+    let story = Story::new("narrow", 1).await;
+    let output = format!("{}.narrow", story.output);
+    let config = [("max.message.bytes".to_owned(), "20000".to_owned())].into();
+    let narrow = TopicSpec { name: output.clone(), partitions: 1, replication: 1, config };
+    Admin::new(&client()).unwrap().ensure_topics(&[narrow]).await.unwrap();
+    send(&story.input, 0..200).await;
+    let target = output.clone();
+    let lane = story.start(Copy(move |input: &Input<'_>, out: &mut Outputs| {
+        let number = std::str::from_utf8(input.value.unwrap()).unwrap();
+        let value = format!("{number:0>width$}", width = if number == "77" { 30_000 } else { 1_000 });
+        out.send(input, &target, value.as_bytes(), &[]);
+        Ok(())
+    }));
+    eventually("all but one are copied", Duration::from_secs(30), async || read_all(&output).await.len() >= 199).await;
+    lane.stop().await;
+    let copied: Vec<usize> = read_all(&output).await.iter().map(|found| text(found).parse().unwrap()).collect();
+    assert_eq!(copied, (0..200).filter(|&number| number != 77).collect::<Vec<_>>(), "in order");
+    let letters = read_all(&story.dead).await;
+    assert_eq!(letters.iter().map(text).collect::<Vec<_>>(), ["77"]);
     assert_eq!(letters[0].record.headers.text("dead-code"), Some(Code::TooLarge.as_str()));
 }
 

@@ -83,6 +83,19 @@ impl Rest {
         self.request(reqwest::Method::PUT, &path, Some(&body)).await.map(drop)
     }
 
+    /// What speaks against a schema as the subject's next version, in the registry's words.
+    pub(super) async fn incompatibilities(&self, subject: &str, schema: &Schema) -> Result<Vec<String>, Error> {
+        let path = format!("/compatibility/subjects/{}/versions?verbose=true", segment(subject));
+        let body = json!({"schema": schema.java_string()});
+        let answer = self.request(reqwest::Method::POST, &path, Some(&body)).await?;
+        if answer["is_compatible"] == Value::Bool(true) {
+            return Ok(Vec::new());
+        }
+        let messages = answer["messages"].as_array().into_iter().flatten();
+        let messages: Vec<String> = messages.filter_map(|message| message.as_str()).map(str::to_owned).collect();
+        Ok(if messages.is_empty() { vec!["the registry does not say why".to_owned()] } else { messages })
+    }
+
     /// The number of a GUID, where the registry tells it.
     async fn id_of(&self, guid: Guid) -> Option<u32> {
         let ids = self.request(reqwest::Method::GET, &format!("/schemas/guids/{guid}/ids"), None).await.ok()?;

@@ -1,4 +1,4 @@
-use super::{Column, Table};
+use super::{Column, SqlType, Table};
 
 impl Table {
     /// The statement that makes the table in the Postgres schema `schema`, unless it is there. `event_id` is its key.
@@ -11,6 +11,16 @@ impl Table {
     pub fn add_column_sql(&self, schema: &str, column: &Column) -> String {
         let (table, name) = (self.qualified(schema), quote_ident(&column.name));
         format!("ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {name} {}", column.sql_type)
+    }
+
+    /// The statement that gives a column the type that its field was promoted to. Postgres writes the table anew.
+    pub fn promote_column_sql(&self, schema: &str, column: &Column) -> String {
+        let (table, name) = (self.qualified(schema), quote_ident(&column.name));
+        let using = match column.sql_type {
+            SqlType::Bytea => format!("convert_to({name}, 'UTF8')"),
+            other => format!("{name}::{other}"),
+        };
+        format!("ALTER TABLE {table} ALTER COLUMN {name} TYPE {} USING {using}", column.sql_type)
     }
 
     /// Its name with that of its Postgres schema, as SQL writes it.

@@ -39,6 +39,12 @@ impl SqlType {
         }
     }
 
+    /// Whether Avro's promotions lead from a column of this type to one of `to` that holds more: an integer field that
+    /// became a float, a text that became bytes.
+    pub fn is_promoted_by(self, to: Self) -> bool {
+        matches!((self, to), (Self::BigInt, Self::Double) | (Self::Text, Self::Bytea))
+    }
+
     /// The type of a column for values of `id`. A field that is always null is `jsonb`, which takes whatever it becomes.
     pub(super) fn of(schema: &Schema, id: NodeId) -> Self {
         let node = schema.node(id);

@@ -42,15 +42,14 @@ fn roles(op: Op) -> (&'static [Role], usize) {
 }
 
 /// Checks a document against the events' schema and the fields that must not be features. All faults at once.
-pub fn check(document: &Document, source: &Source, schema: &Schema, never: &[String]) -> Result<(), Faults> {
+pub fn check(document: &Document, source: &Source, schema: &Schema, never: &[FieldPath]) -> Result<(), Faults> {
     let mut faults = form(document, source).0;
-    let never: Vec<FieldPath> = never.iter().filter_map(|path| FieldPath::parse(path).ok()).collect();
     for (i, feature) in document.features().iter().enumerate() {
         let Some(operands) = feature.of.operands() else { continue };
         let (roles, _) = roles(feature.op);
         for (j, operand) in operands.iter().enumerate() {
             let role = roles.get(j).or(roles.last()).copied().unwrap_or(Role::Any);
-            let problem = forbidden(&operand.path, &never).or_else(|| misfit(operand, role, schema));
+            let problem = forbidden(&operand.path, never).or_else(|| misfit(operand, role, schema));
             if let Some(problem) = problem {
                 faults.push(source.fault(&pointer(i, &feature.of, j), problem));
             }
@@ -116,10 +115,9 @@ fn options(feature: &Feature, i: usize, source: &Source, faults: &mut Vec<Fault>
     }
 }
 
-fn forbidden(path: &FieldPath, never: &[FieldPath]) -> Option<String> {
-    let within = |outer: &FieldPath| path.segments().zip(outer.segments()).all(|(a, b)| a == b);
-    // Either way round: a record that holds a forbidden field is forbidden as a whole.
-    let field = never.iter().find(|field| within(field))?;
+/// What is wrong with a path that overlaps with a field under `never`: a record that holds one is forbidden as a whole.
+pub fn forbidden(path: &FieldPath, never: &[FieldPath]) -> Option<String> {
+    let field = never.iter().find(|field| path.overlaps(field))?;
     Some(format!("`{}` must not be a feature: it is under `never` in the pipeline", field.dotted()))
 }
 

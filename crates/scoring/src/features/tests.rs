@@ -1,7 +1,7 @@
 #![expect(clippy::float_cmp, reason = "these numbers are exact")]
 
 use millrace_core::document::{Faults, Source};
-use millrace_schema::{Projection, Schema, wire};
+use millrace_schema::{FieldPath, Projection, Schema, wire};
 
 use super::*;
 use crate::baselines::Baselines;
@@ -61,7 +61,7 @@ fn schema(text: &str) -> Schema {
 fn checked(text: &str, never: &[&str]) -> Result<Document, Faults> {
     let source = source(text);
     let document = Document::parse(&source)?;
-    let never: Vec<String> = never.iter().map(ToString::to_string).collect();
+    let never: Vec<_> = never.iter().map(|path| FieldPath::parse(path).unwrap()).collect();
     check(&document, &source, &schema(SCHEMA), &never).map(|()| document)
 }
 
@@ -231,7 +231,7 @@ spec:
 ";
     let source = source(text);
     let document = millrace_core::document::load::<Document>(&source).unwrap();
-    let faults = check(&document, &source, &schema(SCHEMA), &["secret".to_owned()]).unwrap_err();
+    let faults = check(&document, &source, &schema(SCHEMA), &[FieldPath::parse("secret").unwrap()]).unwrap_err();
     let got: Vec<String> = faults.0.iter().map(|f| format!("{} {}: {}", f.line, f.path, f.message)).collect();
     let wanted = [
         "6 $.spec.features[0].of: ",
