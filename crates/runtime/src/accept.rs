@@ -72,7 +72,7 @@ pub(crate) fn connections(
     tokio::spawn(async move {
         tokio::select! {
             () = shutdown.wait() => {}
-            () = accept(listener, tls, sender.clone()) => {}
+            () = accept(listener, tls, sender.clone(), shutdown.clone()) => {}
             () = sender.closed() => {}
         }
     });
@@ -86,7 +86,12 @@ pub(crate) async fn overdue(shutdown: Shutdown) {
     tracing::warn!(waited = ?DRAIN, "closing connections whose clients do not finish");
 }
 
-async fn accept(listener: TcpListener, tls: Option<tls::Server>, sender: mpsc::Sender<io::Result<Connection>>) {
+async fn accept(
+    listener: TcpListener,
+    tls: Option<tls::Server>,
+    sender: mpsc::Sender<io::Result<Connection>>,
+    shutdown: Shutdown,
+) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -99,9 +104,14 @@ async fn accept(listener: TcpListener, tls: Option<tls::Server>, sender: mpsc::S
             }
         };
         let _ = stream.set_nodelay(true); // a matter of latency only
-        let (sender, tls) = (sender.clone(), tls.clone());
+        let (sender, tls, shutdown) = (sender.clone(), tls.clone(), shutdown.clone());
         tokio::spawn(async move {
-            match timeout(OPENING, open(stream, tls)).await {
+            let opened = tokio::select! {
+                // Who has said nothing by then is not waited for.
+                () = shutdown.wait() => return,
+                opened = timeout(OPENING, open(stream, tls)) => opened,
+            };
+            match opened {
                 Ok(Ok(io)) => {
                     let connection = Connection { io, peer, _place: place };
                     let _ = sender.send(Ok(connection)).await; // the server is gone: so is the connection

@@ -15,12 +15,14 @@ mod every;
 mod pattern;
 #[cfg(test)]
 mod tests;
+mod timetable;
 #[cfg(test)]
 mod walk;
 
 pub use calendar::Calendar;
 pub use every::Every;
 pub use pattern::{Pattern, PatternError};
+pub use timetable::{ScheduleFault, Timetable};
 
 use jiff::{Timestamp, civil::DateTime, tz::Offset};
 use schemars::JsonSchema;
@@ -81,4 +83,12 @@ pub struct Moment {
     pub due: Option<Tick>,
     /// Ticks that are not, by policy or because another tick of this moment stands for them.
     pub passed_over: Vec<Tick>,
+}
+
+impl Moment {
+    /// Of a schedule that knows no clock on the wall.
+    fn plain(at: Timestamp) -> Self {
+        let tick = Tick { civil: Offset::UTC.to_datetime(at), offset: Offset::UTC, clock: Clock::Steady };
+        Self { at, due: Some(tick), passed_over: Vec::new() }
+    }
 }

@@ -1,0 +1,201 @@
+//! What the JSON Schema of a DAG cannot say.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use millrace_core::{Fault, Source};
+use serde_json::Value;
+
+use super::{MAX_ITEMS, Planned, params::is_name};
+use crate::{
+    condition::Condition,
+    document::{Dag, ForEach, Task, Wait},
+    graph::{Graph, GraphFault},
+    render::Names,
+    schedule::Timetable,
+};
+
+/// The variables of a condition under `retry`.
+const OF_A_FAILURE: [(&str, Option<&BTreeSet<String>>); 4] =
+    [("exit_code", None), ("code", None), ("message", None), ("attempt", None)];
+
+/// The fields of a task that are not templates.
+const NO_TEMPLATES: [&str; 9] = ["needs", "when", "if", "use", "retry", "timeout", "pool", "priority", "forEach"];
+
+pub(super) fn graph(dag: &Dag, source: &Source, faults: &mut Vec<Fault>) -> Option<Graph> {
+    let tasks = dag.spec.tasks.iter().map(|(name, task)| (name.as_str(), task.needs.as_slice()));
+    match Graph::new(tasks) {
+        Ok(graph) => Some(graph),
+        Err(found) => {
+            let at = |task: &str, rest: String| format!("/spec/tasks/{task}/needs{rest}");
+            faults.extend(found.into_iter().map(|fault| match fault {
+                GraphFault::Unknown { task, place, needs } => {
+                    source.fault(&at(&task, format!("/{place}")), format!("there is no task `{needs}`"))
+                }
+                GraphFault::Twice { task, place, needs } => {
+                    source.fault(&at(&task, format!("/{place}")), format!("waits for `{needs}` already"))
+                }
+                GraphFault::Cycle(path) => {
+                    let message = format!("tasks wait for each other: {}", path.join(" -> "));
+                    source.fault(&at(&path[0], String::new()), message)
+                }
+            }));
+            None
+        }
+    }
+}
+
+pub(super) fn schedule(dag: &Dag, source: &Source, now: Timestamp, faults: &mut Vec<Fault>) -> Option<Timetable> {
+    match Timetable::new(dag.spec.schedule.as_ref()?, now) {
+        Ok(timetable) => Some(timetable),
+        Err(found) => {
+            faults.extend(found.into_iter().map(|fault| {
+                let field = fault.field.map_or(String::new(), |field| format!("/{field}"));
+                source.fault(&format!("/spec/schedule{field}"), fault.message)
+            }));
+            None
+        }
+    }
+}
+
+pub(super) fn deadlines(dag: &Dag, source: &Source, faults: &mut Vec<Fault>) {
+    for (place, deadline) in dag.spec.deadlines.iter().enumerate() {
+        if let Some(task) = deadline.task.as_ref().filter(|task| !dag.spec.tasks.contains_key(*task)) {
+            faults.push(source.fault(&format!("/spec/deadlines/{place}/task"), format!("there is no task `{task}`")));
+        }
+    }
+}
+
+/// Every task by its number, but for those that are `broken` already; none where something is wrong.
+pub(super) fn tasks(
+    dag: &Dag,
+    broken: &BTreeSet<String>,
+    graph: Option<&Graph>,
+    source: &Source,
+    faults: &mut Vec<Fault>,
+) -> Option<Vec<Planned>> {
+    let before = faults.len();
+    let mut planned: Vec<(usize, Planned)> = Vec::new();
+    for (name, task) in dag.spec.tasks.iter().filter(|(name, _)| !broken.contains(*name)) {
+        let mut checker = Checker { dag, name, task, source, faults };
+        checker.form();
+        // Without an order nobody knows what comes before: everything might.
+        let number = graph.and_then(|graph| graph.number(name));
+        let earlier = match (graph, number) {
+            (Some(graph), Some(number)) => {
+                let ancestors = graph.ancestors(number);
+                (0..graph.len()).filter(|&task| ancestors[task]).map(|task| graph.name(task).to_owned()).collect()
+            }
+            _ => dag.spec.tasks.keys().cloned().collect(),
+        };
+        let (condition, unless) = checker.conditions(&earlier);
+        checker.templates(earlier);
+        planned.push((number.unwrap_or(0), Planned { task: task.clone(), condition, unless }));
+    }
+    planned.sort_by_key(|(number, _)| *number);
+    (faults.len() == before).then(|| planned.into_iter().map(|(_, planned)| planned).collect())
+}
+
+struct Checker<'a> {
+    dag: &'a Dag,
+    name: &'a str,
+    task: &'a Task,
+    source: &'a Source,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Checker<'_> {
+    fn fault(&mut self, field: &str, message: impl Into<String>) {
+        let pointer = format!("/spec/tasks/{}{field}", self.name);
+        self.faults.push(self.source.fault(&pointer, message));
+    }
+
+    fn form(&mut self) {
+        if !is_name(self.name) || self.name.len() > 63 {
+            self.fault("", "a task's name is letters, digits and _, not a digit first, at most 63 of them");
+        }
+        let actions: Vec<&str> = self.task.actions().map(|action| action.name()).collect();
+        match actions.len() {
+            1 => {}
+            0 => self.fault("", "says nothing to do: noop, sleep, process, http, grpc, service, job or wait"),
+            _ => self.fault("", format!("says to do several things: {}", actions.join(", "))),
+        }
+        if let Some(wait) = &self.task.wait {
+            self.wait(wait);
+        }
+        if let Some(each) = &self.task.for_each {
+            self.for_each(each);
+        }
+        if self.task.job.as_ref().is_some_and(|job| job.indexed) && self.task.for_each.is_none() {
+            self.fault("/job/indexed", "is for mapped tasks: there is no `forEach`");
+        }
+    }
+
+    fn wait(&mut self, wait: &Wait) {
+        let Wait { object, message, topic, run } = wait;
+        let given = [object.is_some(), message.is_some(), topic.is_some(), run.is_some()];
+        if given.iter().filter(|given| **given).count() != 1 {
+            self.fault("/wait", "waits for one of object, message, topic and run");
+        }
+    }
+
+    fn for_each(&mut self, each: &ForEach) {
+        match &each.items {
+            Value::Array(items) if items.len() > MAX_ITEMS => {
+                self.fault("/forEach/in", format!("has {} items; at most {MAX_ITEMS}", items.len()));
+            }
+            Value::Array(_) => {}
+            Value::String(text) if text.trim().starts_with("{{") => {}
+            _ => self
+                .fault("/forEach/in", "expected a list, or a template that gives one: \"{{ tasks.extract.output }}\""),
+        }
+    }
+
+    fn conditions(&mut self, earlier: &BTreeSet<String>) -> (Option<Condition>, Option<Condition>) {
+        let params: BTreeSet<String> = self.dag.spec.params.keys().cloned().collect();
+        let of_a_run = [("params", Some(&params)), ("tasks", Some(earlier)), ("run", None)];
+        let condition = self.condition("/if", self.task.condition.as_deref(), &of_a_run);
+        let unless = self.task.retry.as_ref().and_then(|retry| retry.unless.as_deref());
+        (condition, self.condition("/retry/unless", unless, &OF_A_FAILURE))
+    }
+
+    fn condition(
+        &mut self,
+        field: &str,
+        text: Option<&str>,
+        variables: &[(&str, Option<&BTreeSet<String>>)],
+    ) -> Option<Condition> {
+        match Condition::parse(text?, variables) {
+            Ok(condition) => Some(condition),
+            Err(problems) => {
+                for problem in problems {
+                    self.fault(field, problem);
+                }
+                None
+            }
+        }
+    }
+
+    fn templates(&mut self, earlier: BTreeSet<String>) {
+        let mut names = Names {
+            params: self.dag.spec.params.keys().cloned().collect(),
+            tasks: earlier,
+            item: None,
+            with: self.task.with.keys().cloned().collect(),
+            logical_date: true,
+        };
+        if let Some(each) = &self.task.for_each {
+            self.say("/forEach/in", names.check(&each.items));
+            names.item = Some(each.name.clone());
+        }
+        let Ok(Value::Object(mut fields)) = serde_json::to_value(self.task) else { return };
+        fields.retain(|field, _| !NO_TEMPLATES.contains(&field.as_str()));
+        self.say("", names.check(&Value::Object(fields)));
+    }
+
+    fn say(&mut self, field: &str, found: Vec<crate::render::Fault>) {
+        for fault in found {
+            self.fault(&format!("{field}{}", fault.pointer), fault.message);
+        }
+    }
+}
