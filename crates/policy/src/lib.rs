@@ -15,9 +15,13 @@
 //!
 //! Evaluation is `cel`'s own interpreter; only the names are resolved beforehand ([`Policy::judge`]). A rule that fails
 //! at run time (`null > 3`) does not match, is reported in [`Judgement::errored`], and the next one is tried.
+//!
+//! [`Condition`] is for those who have no schema: a condition over variables that are JSON, of which only the names are
+//! checked.
 
 mod alert;
 mod check;
+mod condition;
 mod decode;
 mod error;
 mod evaluate;
@@ -28,6 +32,7 @@ mod symbols;
 mod ty;
 
 pub use alert::Raised;
+pub use condition::Condition;
 pub use error::Error;
 pub use policy::{Judgement, Plan, Policy};
 pub use problem::{Place, Problem};

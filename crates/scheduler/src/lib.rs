@@ -9,7 +9,6 @@
 //! render ------> what an attempt is given
 //! ```
 
-pub mod condition;
 pub mod document;
 pub mod graph;
 pub mod plan;

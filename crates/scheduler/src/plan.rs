@@ -13,10 +13,10 @@ use std::fmt;
 
 use jiff::Timestamp;
 use millrace_core::{Faults, Source};
+use millrace_policy::Condition;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    condition::Condition,
     document::{Dag, Task},
     graph::Graph,
     schedule::Timetable,

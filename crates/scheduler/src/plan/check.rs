@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use millrace_core::{Fault, Source};
+use millrace_policy::Condition;
 use serde_json::Value;
 
 use super::{MAX_ITEMS, Planned, params::is_name};
 use crate::{
-    condition::Condition,
     document::{Dag, ForEach, Task, Wait},
     graph::{Graph, GraphFault},
     render::Names,

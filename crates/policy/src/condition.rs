@@ -1,4 +1,4 @@
-//! Conditions in CEL: whether a task runs, whether it is tried again.
+//! Conditions over JSON: whether a task runs, whether it is tried again.
 
 use std::collections::BTreeSet;
 
