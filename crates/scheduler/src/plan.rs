@@ -9,15 +9,15 @@ mod templates;
 pub use params::Params;
 pub use templates::Templates;
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use jiff::Timestamp;
-use millrace_core::{Faults, Source};
+use millrace_core::{Fault, Faults, Source};
 use millrace_policy::Condition;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    document::{Dag, Task},
+    document::{Dag, Rule, Task},
     graph::Graph,
     schedule::Timetable,
 };
@@ -63,11 +63,29 @@ impl Plan {
     pub fn new(mut dag: Dag, source: &Source, templates: &Templates, now: Timestamp) -> Result<Self, Faults> {
         let mut faults = Vec::new();
         let broken = templates.expand(&mut dag, source, &mut faults);
+        Self::whole(dag, source, now, &broken, faults)
+    }
+
+    /// Reads the document of a plan again: its templates are in it.
+    pub fn stored(document: serde_json::Value) -> Result<Self, Faults> {
+        let nowhere = Source::parse("stored document", "{}")?;
+        let dag = serde_json::from_value(document).map_err(|error| nowhere.fault("", error.to_string()))?;
+        // What was in order once is: a schedule may have passed since.
+        Self::whole(dag, &nowhere, Timestamp::UNIX_EPOCH, &BTreeSet::new(), Vec::new())
+    }
+
+    fn whole(
+        dag: Dag,
+        source: &Source,
+        now: Timestamp,
+        broken: &BTreeSet<String>,
+        mut faults: Vec<Fault>,
+    ) -> Result<Self, Faults> {
         let graph = check::graph(&dag, source, &mut faults);
         let params = Params::new(&dag.spec.params, "/spec/params", source, &mut faults);
         let timetable = check::schedule(&dag, source, now, &mut faults);
         check::deadlines(&dag, source, &mut faults);
-        let tasks = check::tasks(&dag, &broken, graph.as_ref(), source, &mut faults);
+        let tasks = check::tasks(&dag, broken, graph.as_ref(), source, &mut faults);
         if let (Some(graph), Some(tasks), true) = (graph, tasks, faults.is_empty()) {
             let hash = Hash::of(&dag);
             return Ok(Self { dag, graph, params, timetable, tasks, hash });
@@ -75,6 +93,14 @@ impl Plan {
         faults.sort();
         faults.dedup();
         Err(Faults(faults))
+    }
+
+    /// How many tasks one waits for, by its number.
+    pub fn waits_for(&self, task: usize) -> usize {
+        match self.tasks[task].task.when {
+            Rule::Always => 0,
+            _ => self.graph.needs(task).len(),
+        }
     }
 
     /// Reads and checks a text.

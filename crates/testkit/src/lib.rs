@@ -5,17 +5,20 @@
 //!   world.cli(["publish", ..])     the command line as a user runs it
 //!   world.kill("scorer")           SIGKILL, and start again
 //!   world.number("SELECT ..")      what Postgres holds
+//! Database: one test's own, where no more than that is needed
 //! Sender: events over gRPC, batch by batch, every answer kept: what was accepted, rejected, unknown
 //! ```
 //!
 //! A world that is dropped while its test fails leaves its folder behind and says where the logs are.
 
+mod database;
 mod eventually;
 mod python;
 mod receiver;
 mod sender;
 mod world;
 
+pub use database::Database;
 pub use python::confluent_python;
 pub use sender::{Outcome, Sender};
 pub use world::{Builder, Finished, World};

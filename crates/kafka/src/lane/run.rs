@@ -39,6 +39,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 const NAP: Duration = Duration::from_millis(400);
 /// An abort is followed by a rest that grows with the number of aborts in a row.
 const ABORT_REST: Duration = Duration::from_millis(50);
+/// How often a transaction is tried again as it is, while it is found out what is too large.
+const JUDGING: u32 = 3;
 const SEEK: Duration = Duration::from_secs(10);
 const LOOK_UP: Duration = Duration::from_secs(5);
 const CLOSE: Duration = Duration::from_secs(5);
@@ -242,6 +244,7 @@ impl<P: Processor> Worker<P> {
     fn transact(&mut self, group: &ConsumerGroupMetadata, began: Instant, shutdown: &Shutdown) -> anyhow::Result<()> {
         let offsets = self.offsets()?;
         let mut load = Load::All { together: self.together };
+        let mut judging = 0;
         loop {
             let deadline = || self.is_past_drain(shutdown);
             match self.transactions.run(&self.outputs, load, &offsets, group, &deadline)? {
@@ -252,6 +255,13 @@ impl<P: Processor> Worker<P> {
                         self.metrics.dead(stage, *code);
                     }
                     return Ok(());
+                }
+                // After a refusal librdkafka gives the producer a new epoch, and may drop what was sent meanwhile.
+                Outcome::Aborted(error) if judging > 0 => {
+                    self.metrics.aborted();
+                    judging -= 1;
+                    tracing::debug!(%error, "transaction aborted, it is tried again as it is");
+                    thread::sleep(ABORT_REST);
                 }
                 Outcome::Aborted(error) => {
                     self.metrics.aborted();
@@ -272,16 +282,19 @@ impl<P: Processor> Worker<P> {
                     self.metrics.aborted();
                     self.outputs.give_up(index, &self.batch.inputs(), self.config.service);
                     load = Load::All { together: self.together };
+                    judging = JUDGING;
                 }
                 Outcome::TooLarge(Oversize { index, alone: false }) => {
                     self.metrics.aborted();
                     load = Load::Try(index);
+                    judging = JUDGING;
                 }
                 Outcome::Fits => {
                     // So does every other record of the set: the set is what is too large, and the next ones will be.
                     self.together = (self.together.min(self.outputs.len()) / 8).max(1);
                     tracing::warn!(records = self.together, "topic takes less than a whole set, sending fewer at once");
                     load = Load::All { together: self.together };
+                    judging = JUDGING;
                 }
             }
         }

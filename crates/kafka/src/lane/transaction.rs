@@ -16,7 +16,11 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use super::{LaneConfig, Outputs, context::Deliveries, watchdog::Watchdog};
+use super::{
+    LaneConfig, Outputs,
+    context::{Deliveries, Failures},
+    watchdog::Watchdog,
+};
 use crate::{
     client::{Client, TRANSACTION_TIMEOUT},
     close,
@@ -58,6 +62,15 @@ pub(super) enum Load {
     All { together: usize },
     /// This output, to see whether it is too large by itself.
     Try(usize),
+}
+
+impl Load {
+    /// What was found too large, of the deliveries that failed.
+    fn oversize(self, outputs: &Outputs, failures: Failures) -> Option<Oversize> {
+        let size = |&index: &usize| outputs.output(index).value.map_or(0, <[u8]>::len);
+        let index = failures.oversized.into_iter().max_by_key(size)?;
+        Some(Oversize { index, alone: matches!(self, Self::Try(_) | Self::All { together: 1 }) })
+    }
 }
 
 /// What was found too large.
@@ -137,9 +150,13 @@ impl Transactions {
         self.producer.begin_transaction().context("begin a transaction")?;
         let outcome = match self.send_and_commit(outputs, load, offsets, group, deadline) {
             Ok(()) => return Ok(Outcome::Committed),
-            Err(Failure::Abort(error)) => self.abort(deadline).map(|()| Outcome::Aborted(error)),
-            Err(Failure::TooLarge(which)) => self.abort(deadline).map(|()| Outcome::TooLarge(which)),
-            Err(Failure::Tried) => self.abort(deadline).map(|()| Outcome::Fits),
+            // A call fails as well when a delivery has: its report may say more.
+            Err(Failure::Abort(error)) => self.abort(deadline).map(|failures| {
+                let which = failures.and_then(|failures| load.oversize(outputs, failures));
+                which.map_or(Outcome::Aborted(error), Outcome::TooLarge)
+            }),
+            Err(Failure::TooLarge(which)) => self.abort(deadline).map(|_| Outcome::TooLarge(which)),
+            Err(Failure::Tried) => self.abort(deadline).map(|_| Outcome::Fits),
             Err(other) => Err(other),
         };
         match outcome {
@@ -175,7 +192,7 @@ impl Transactions {
         let together = match load {
             Load::Try(index) => {
                 self.send(outputs, index)?;
-                self.delivered(outputs, true, deadline)?;
+                self.delivered(outputs, load, deadline)?;
                 return Err(Failure::Tried);
             }
             Load::All { together } => together.max(1),
@@ -183,14 +200,14 @@ impl Transactions {
         for index in 0..outputs.len() {
             self.send(outputs, index)?;
             if (index + 1).is_multiple_of(together) {
-                self.delivered(outputs, together == 1, deadline)?;
+                self.delivered(outputs, load, deadline)?;
             }
         }
         // The offsets travel while the records do.
         self.retry("send_offsets_to_transaction", deadline, || {
             self.producer.send_offsets_to_transaction(offsets, group, CALL)
         })?;
-        self.delivered(outputs, together == 1, deadline)?;
+        self.delivered(outputs, load, deadline)?;
         self.retry("commit_transaction", deadline, || self.producer.commit_transaction(CALL))
     }
 
@@ -221,13 +238,13 @@ impl Transactions {
     }
 
     /// Waits for the delivery of all that was sent. Each record fails by itself at its own time-out.
-    fn delivered(&self, outputs: &Outputs, alone: bool, deadline: &dyn Fn() -> bool) -> Result<(), Failure> {
+    fn delivered(&self, outputs: &Outputs, load: Load, deadline: &dyn Fn() -> bool) -> Result<(), Failure> {
         self.settle(deadline);
         let Some(failures) = self.deliveries().take_failures() else { return Ok(()) };
-        let size = |&index: &usize| outputs.output(index).value.map_or(0, <[u8]>::len);
-        match failures.oversized.into_iter().max_by_key(size) {
-            Some(index) => Err(Failure::TooLarge(Oversize { index, alone })),
-            None => Err(self.sort(failures.first, "")),
+        let first = failures.first.clone();
+        match load.oversize(outputs, failures) {
+            Some(which) => Err(Failure::TooLarge(which)),
+            None => Err(self.sort(first, "")),
         }
     }
 
@@ -270,11 +287,12 @@ impl Transactions {
     }
 
     /// Takes the transaction back. What is in flight must have its answer first: nobody else serves the reports.
-    fn abort(&self, deadline: &dyn Fn() -> bool) -> Result<(), Failure> {
+    fn abort(&self, deadline: &dyn Fn() -> bool) -> Result<Option<Failures>, Failure> {
         self.producer.purge(PurgeConfig::default().queue());
         self.settle(deadline);
-        self.deliveries().take_failures();
-        self.retry("abort_transaction", deadline, || self.producer.abort_transaction(CALL))
+        let failures = self.deliveries().take_failures();
+        self.retry("abort_transaction", deadline, || self.producer.abort_transaction(CALL))?;
+        Ok(failures)
     }
 
     fn sort(&self, error: KafkaError, what: &str) -> Failure {

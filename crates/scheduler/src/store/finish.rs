@@ -1,0 +1,251 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use millrace_postgres::{Transaction, types::ToSql};
+use serde_json::Value;
+
+use super::{
+    Key, RunId, Store, WHOLE, db, key,
+    successors::{Progress, locked},
+};
+use crate::{
+    error::{Error, Result},
+    plan::{Hash, Plan},
+    state::{RunState, TaskState},
+};
+
+/// What has become of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The attempt, by its fencing token.
+    pub token: i64,
+    /// What has become of it.
+    pub outcome: Outcome,
+}
+
+/// What has become of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It has done its work, and this came of it.
+    Succeeded(Option<Value>),
+    /// It has failed.
+    Failed {
+        /// Why, for a person.
+        error: String,
+        /// How long from now it is tried again; none if it is not.
+        retry_after: Option<Duration>,
+    },
+    /// It was ended by something that is not its fault: it is tried again, and that does not count.
+    Interrupted {
+        /// By what, for a person.
+        error: String,
+        /// How long from now it is tried again.
+        retry_after: Duration,
+    },
+    /// Its condition does not hold.
+    Skipped,
+    /// It is a mapped task, and these are its items.
+    Expanded(Vec<Value>),
+}
+
+/// What came of reports.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Finished {
+    /// Those that were taken, by their tokens. The others are of attempts that are not alive: their tasks have gone on.
+    pub accepted: Vec<Done>,
+    /// How many tasks can be launched that could not before.
+    pub ready: usize,
+    /// Runs that have ended.
+    pub ended: Vec<(RunId, RunState)>,
+}
+
+/// An attempt that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// Its token.
+    pub token: i64,
+    /// Its task.
+    pub key: Key,
+    /// What the task is now.
+    pub state: TaskState,
+}
+
+/// Locked by a statement of its own: see `successors`.
+const LOCK: &str = "\
+SELECT l.token FROM scheduler.launch l JOIN scheduler.task t ON t.run_id = l.run_id AND t.no = l.no AND t.item = l.item
+WHERE l.token = ANY($1::bigint[]) ORDER BY t.run_id, t.no, t.item FOR UPDATE OF l, t";
+
+/// The attempts end, if they are alive; their history is written, their tasks go on.
+const FINISH: &str = "\
+WITH report AS (
+    SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::smallint[], $4::double precision[], $5::integer[], $6::jsonb[], $7::text[])
+        AS r(token, state, outcome, wait, counts, output, error)
+), gone AS (
+    DELETE FROM scheduler.launch l USING report r WHERE l.token = r.token
+    RETURNING l.run_id, l.no, l.item, l.attempt, l.token, l.instance, l.launched_at,
+              r.state, r.outcome, r.wait, r.counts, r.output, r.error
+), history AS (
+    INSERT INTO scheduler.attempt (run_id, no, item, attempt, token, instance, launched_at, ended_at, outcome, error)
+    SELECT run_id, no, item, attempt, token, instance, launched_at, now(), outcome, error
+    FROM gone WHERE outcome IS NOT NULL
+), moved AS (
+    UPDATE scheduler.task t
+    SET state = g.state, due_at = now() + make_interval(secs => g.wait), retries = t.retries + g.counts,
+        output = g.output, error = g.error, ended_at = CASE WHEN g.state >= 10 THEN now() END
+    FROM gone g WHERE t.run_id = g.run_id AND t.no = g.no AND t.item = g.item
+)
+SELECT g.run_id, g.no, g.item, g.token, g.state, r.hash FROM gone g JOIN scheduler.run r ON r.id = g.run_id";
+
+/// The instances of a mapped task.
+const EXPAND: &str = "\
+WITH items AS (
+    INSERT INTO scheduler.task (run_id, no, item, state, class, priority, needs, due_at, value)
+    SELECT g.run_id, g.no, i.place::integer - 1, 1, g.class, g.priority, 0, now(), i.value
+    FROM scheduler.task g, jsonb_array_elements($3::jsonb) WITH ORDINALITY AS i(value, place)
+    WHERE g.run_id = $1 AND g.no = $2 AND g.item = -1
+    RETURNING 1
+)
+UPDATE scheduler.task SET items_left = $4 WHERE run_id = $1 AND no = $2 AND item = -1";
+
+impl Store {
+    /// Takes reports of attempts. Those whose token is not alive any more change nothing.
+    pub async fn finish(&self, reports: &[Report]) -> Result<Finished> {
+        let columns = Columns::of(reports);
+        Self::again(|| self.finish_once(reports, &columns)).await
+    }
+
+    async fn finish_once(&self, reports: &[Report], columns: &Columns) -> Result<Finished> {
+        let mut client = self.pool.get().await?;
+        let transaction = client.transaction().await.map_err(db)?;
+        let finished = self.finish_in(&transaction, reports, columns).await?;
+        transaction.commit().await.map_err(db)?;
+        Ok(finished)
+    }
+
+    async fn finish_in(&self, tx: &Transaction<'_>, reports: &[Report], columns: &Columns) -> Result<Finished> {
+        let Columns { tokens, states, outcomes, waits, counts, outputs, errors } = columns;
+        let parameters: [&(dyn ToSql + Sync); 7] = [tokens, states, outcomes, waits, counts, outputs, errors];
+        let rows = locked(tx, LOCK, 1, FINISH, &parameters).await?;
+        let (mut accepted, mut hashes) = (Vec::with_capacity(rows.len()), HashMap::new());
+        for row in &rows {
+            let state =
+                TaskState::from_number(row.get(4)).ok_or_else(|| Error::Strange("a task's state".to_owned()))?;
+            let done = Done { token: row.get(3), key: key(row), state };
+            hashes.insert(done.key.run, hash(row.get(5))?);
+            accepted.push(done);
+        }
+        let plans = self.plans_of(tx, hashes).await?;
+        let mut ready = accepted.iter().filter(|done| done.state == TaskState::Ready).count();
+        for done in accepted.iter().filter(|done| done.state == TaskState::Mapped) {
+            let report = reports.iter().find(|report| report.token == done.token);
+            let Some(Outcome::Expanded(items)) = report.map(|report| &report.outcome) else { continue };
+            let expand = tx.prepare_cached(EXPAND).await.map_err(db)?;
+            let values = Value::Array(items.clone());
+            tx.execute(&expand, &[&done.key.run.0, &done.key.task, &values, &(items.len() as i32)])
+                .await
+                .map_err(db)?;
+            ready += items.len();
+        }
+        let finals = accepted.iter().filter(|done| done.state.is_final()).map(|done| (done.key, done.state));
+        let mut progress = Progress::new(tx, &plans);
+        let wholes = progress.instances(finals).await?;
+        progress.wholes(wholes).await?;
+        let (more, ended) = progress.end().await?;
+        ready += more;
+        if ready > 0 {
+            let notify = tx.prepare_cached("SELECT pg_notify('millrace_scheduler_ready', '')").await.map_err(db)?;
+            tx.query(&notify, &[]).await.map_err(db)?;
+        }
+        Ok(Finished { accepted, ready, ended })
+    }
+
+    async fn plans_of(&self, tx: &Transaction<'_>, hashes: HashMap<RunId, Hash>) -> Result<BTreeMap<RunId, Arc<Plan>>> {
+        let mut plans = BTreeMap::new();
+        for (run, hash) in hashes {
+            plans.insert(run, self.plans.get(tx, hash).await?);
+        }
+        Ok(plans)
+    }
+}
+
+fn hash(bytes: &[u8]) -> Result<Hash> {
+    let bytes = bytes.try_into().map_err(|_| Error::Strange(format!("a hash of {} bytes", bytes.len())))?;
+    Ok(Hash(bytes))
+}
+
+/// Reports as Postgres takes them.
+#[derive(Default)]
+struct Columns {
+    tokens: Vec<i64>,
+    states: Vec<i16>,
+    /// None: no attempt worth a line in the history.
+    outcomes: Vec<Option<i16>>,
+    waits: Vec<Option<f64>>,
+    counts: Vec<i32>,
+    outputs: Vec<Option<Value>>,
+    errors: Vec<Option<String>>,
+}
+
+impl Columns {
+    fn of(reports: &[Report]) -> Self {
+        // In the order of their tokens, as all who lock several.
+        let mut ordered: Vec<&Report> = reports.iter().collect();
+        ordered.sort_by_key(|report| report.token);
+        let mut columns = Self::default();
+        for report in ordered {
+            columns.push(report);
+        }
+        columns
+    }
+
+    fn push(&mut self, report: &Report) {
+        use TaskState::{Cancelled, Failed, Mapped, Ready, Skipped, Succeeded};
+        let (state, outcome, wait, counts) = match &report.outcome {
+            Outcome::Succeeded(_) => (Succeeded, Some(Succeeded), None, 0),
+            Outcome::Failed { retry_after: None, .. } => (Failed, Some(Failed), None, 0),
+            Outcome::Failed { retry_after: Some(wait), .. } => (Ready, Some(Failed), Some(*wait), 1),
+            Outcome::Interrupted { retry_after, .. } => (Ready, Some(Cancelled), Some(*retry_after), 0),
+            Outcome::Skipped => (Skipped, None, None, 0),
+            // Nothing to map over is nothing to do.
+            Outcome::Expanded(items) if items.is_empty() => (Skipped, None, None, 0),
+            Outcome::Expanded(_) => (Mapped, None, None, 0),
+        };
+        let (output, error) = match &report.outcome {
+            Outcome::Succeeded(output) => (output.as_ref().map(storable), None),
+            Outcome::Failed { error, .. } | Outcome::Interrupted { error, .. } => (None, Some(text(error))),
+            Outcome::Skipped | Outcome::Expanded(_) => (None, None),
+        };
+        self.tokens.push(report.token);
+        self.states.push(state.number());
+        self.outcomes.push(outcome.map(TaskState::number));
+        self.waits.push(wait.map(|wait| wait.as_secs_f64()));
+        self.counts.push(counts);
+        self.outputs.push(output);
+        self.errors.push(error);
+    }
+}
+
+/// Text that Postgres can hold.
+fn text(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// A value that Postgres can hold.
+fn storable(value: &Value) -> Value {
+    match value {
+        Value::String(it) => Value::String(text(it)),
+        Value::Array(items) => Value::Array(items.iter().map(storable).collect()),
+        Value::Object(fields) => Value::Object(fields.iter().map(|(name, it)| (text(name), storable(it))).collect()),
+        other => other.clone(),
+    }
+}
+
+impl Key {
+    /// The task that this is of, or an instance of.
+    pub(super) fn whole(self) -> Self {
+        Self { item: WHOLE, ..self }
+    }
+}

@@ -1,0 +1,61 @@
+//! A database of one test's own, and DAGs made for it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use millrace_core::Source;
+use millrace_postgres::migrate;
+use millrace_scheduler::{
+    plan::{Plan, Templates},
+    state::{Class, RunKind},
+    store::{MIGRATIONS, NewRun, RunId, SCHEMA, Store},
+};
+use millrace_testkit::Database;
+use serde_json::json;
+
+pub(crate) struct World {
+    pub(crate) database: Database,
+    pub(crate) store: Store,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let database = Database::create("scheduler").await.unwrap();
+        migrate(&database.pool, SCHEMA, MIGRATIONS).await.unwrap();
+        let store = Store::new(database.pool.clone());
+        Self { database, store }
+    }
+
+    /// Adds a run of a plan.
+    pub(crate) async fn run(&self, plan: &Arc<Plan>, key: &str) -> Option<RunId> {
+        let dag = self.store.save_plan(plan).await.unwrap();
+        self.store.add_run(&new_run(dag, plan, key)).await.unwrap()
+    }
+
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        self.database.pool.get().await.unwrap().query_one(sql, &[]).await.unwrap().get(0)
+    }
+}
+
+pub(crate) fn new_run(dag: i32, plan: &Arc<Plan>, key: &str) -> NewRun {
+    NewRun {
+        dag,
+        plan: Arc::clone(plan),
+        binding: None,
+        key: key.to_owned(),
+        kind: RunKind::Manual,
+        class: Class::Live,
+        logical_at: None,
+        interval: None,
+        params: json!({}),
+    }
+}
+
+/// A plan of these tasks, in YAML.
+pub(crate) fn plan(name: &str, tasks: &str) -> Arc<Plan> {
+    let text = format!("apiVersion: millrace.dev/v1\nkind: Dag\nmetadata: {{name: {name}}}\nspec:\n  tasks:\n{tasks}");
+    let source = Source::parse("dag.yaml", &text).unwrap();
+    Arc::new(
+        Plan::parse(&source, &Templates::default(), Timestamp::UNIX_EPOCH).unwrap_or_else(|faults| panic!("{faults}")),
+    )
+}
