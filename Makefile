@@ -59,7 +59,7 @@ bench: prerequisites build ## Measure speed: tables with floors and ratios.
 	@exec $(with_stack) $(cargo) bench --locked --workspace --benches
 
 soak: prerequisites build ## Kill services in turn and count, for as long as asked: make soak MINUTES=60.
-	@MILLRACE_SOAK_MINUTES=$(MINUTES) $(cargo) test --release --locked -p millrace-tests --test it -- --nocapture whatever_dies
+	@MILLRACE_SOAK_MINUTES=$(MINUTES) $(cargo) test --release --locked --workspace --test it -- --nocapture whatever_dies
 
 clean: down ## Stop everything and remove what was built and stored.
 	@rm -rf .millrace

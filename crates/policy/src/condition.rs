@@ -1,6 +1,6 @@
 //! Conditions over JSON: whether a task runs, whether it is tried again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use cel::{
     Context, Program, Value,
@@ -49,12 +49,27 @@ impl Condition {
     pub fn holds(&self, variables: &[(&str, &Json)]) -> Result<bool, String> {
         let mut context = Context::default();
         for (name, value) in variables {
-            context.add_variable(*name, *value).map_err(|error| error.to_string())?;
+            context.add_variable_from_value(*name, of_json(value));
         }
         match self.program.execute(&context) {
             Ok(Value::Bool(holds)) => Ok(holds),
             Ok(other) => Err(format!("`{}` gives {other:?} and not true or false", self.text)),
             Err(error) => Err(format!("`{}`: {error}", self.text)),
+        }
+    }
+}
+
+/// A value as CEL has it: whole numbers are `int`, as the numbers of a condition are, so that they can be reckoned with.
+fn of_json(value: &Json) -> Value {
+    match value {
+        Json::Null => Value::Null,
+        Json::Bool(it) => Value::Bool(*it),
+        Json::Number(it) => it.as_i64().map_or_else(|| Value::Float(it.as_f64().unwrap_or(f64::NAN)), Value::Int),
+        Json::String(it) => Value::from(it.as_str()),
+        Json::Array(items) => Value::from(items.iter().map(of_json).collect::<Vec<_>>()),
+        Json::Object(fields) => {
+            let fields: HashMap<String, Value> = fields.iter().map(|(name, it)| (name.clone(), of_json(it))).collect();
+            Value::from(fields)
         }
     }
 }
@@ -126,6 +141,22 @@ mod tests {
         }
         let error = condition.holds(&[("params", &params), ("tasks", &json!({"extract": {}}))]).unwrap_err();
         assert!(error.contains("tasks.extract"), "{error}");
+    }
+
+    #[test]
+    fn numbers_of_json_can_be_reckoned_with() {
+        let numbers = json!({"a": 4, "b": -6, "c": 0.5, "d": [1, 2]});
+        for text in [
+            "n.a % 2 == 0",
+            "n.a + n.b == -2",
+            "n.b - n.a < 0",
+            "n.a * 2 > 7",
+            "n.c < 1.0",
+            "n.d.exists(it, it == n.a / 2)",
+        ] {
+            let condition = Condition::parse(text, &[("n", None)]).unwrap();
+            assert_eq!(condition.holds(&[("n", &numbers)]), Ok(true), "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@ CREATE TABLE document (
     hash       bytea PRIMARY KEY,
     kind       text NOT NULL,
     name       text NOT NULL,
-    body       jsonb NOT NULL,
+    -- The canonical text, whose SHA-256 the hash is.
+    body       text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
@@ -47,8 +48,9 @@ CREATE TABLE run (
 
 CREATE INDEX run_alive ON run (dag_id, id) WHERE ended_at IS NULL;
 
--- Fencing tokens: each attempt has one, and a later attempt has a greater one.
-CREATE SEQUENCE token CACHE 64;
+-- Fencing tokens: each attempt has one, and a later attempt of a task has a greater one, whoever claims it. So no
+-- session may keep numbers in store.
+CREATE SEQUENCE token CACHE 1;
 
 -- The tasks of runs that have not ended, and nothing else. `item` is -1 for a task, or for the group of a mapped one;
 -- the instances of a mapped task count from 0.
@@ -68,6 +70,7 @@ CREATE TABLE task (
     failed        integer NOT NULL DEFAULT 0,
     skipped       integer NOT NULL DEFAULT 0,
     -- Of a group: what became of its instances.
+    items         integer NOT NULL DEFAULT 0,
     items_left    integer NOT NULL DEFAULT 0,
     items_failed  integer NOT NULL DEFAULT 0,
     items_skipped integer NOT NULL DEFAULT 0,

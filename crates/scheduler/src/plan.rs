@@ -22,6 +22,8 @@ use crate::{
     schedule::Timetable,
 };
 
+/// The most tasks of a DAG.
+pub const MAX_TASKS: usize = 10_000;
 /// The most items that a task is mapped over.
 pub const MAX_ITEMS: usize = 100_000;
 
@@ -38,8 +40,10 @@ pub struct Plan {
     pub timetable: Option<Timetable>,
     /// What belongs to each task, by its number in the graph.
     pub tasks: Vec<Planned>,
-    /// Of everything above that the document says.
+    /// Of the text.
     pub hash: Hash,
+    /// The canonical text of the document.
+    pub text: String,
 }
 
 /// One task of a plan.
@@ -53,7 +57,7 @@ pub struct Planned {
     pub unless: Option<Condition>,
 }
 
-/// What a plan is known by: the SHA-256 of its document.
+/// What a plan is known by: the SHA-256 of its text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hash(pub [u8; 32]);
 
@@ -63,36 +67,45 @@ impl Plan {
     pub fn new(mut dag: Dag, source: &Source, templates: &Templates, now: Timestamp) -> Result<Self, Faults> {
         let mut faults = Vec::new();
         let broken = templates.expand(&mut dag, source, &mut faults);
-        Self::whole(dag, source, now, &broken, faults)
+        // The plan is that of its text, here and wherever it is read again.
+        let (dag, text) = canonical(&dag).map_err(|error| source.fault("", error.to_string()))?;
+        let plan = Self::build(dag, text, source, now, &broken, &mut faults);
+        match plan {
+            Some(plan) if faults.is_empty() => Ok(plan),
+            _ => {
+                faults.sort();
+                faults.dedup();
+                Err(Faults(faults))
+            }
+        }
     }
 
-    /// Reads the document of a plan again: its templates are in it.
-    pub fn stored(document: serde_json::Value) -> Result<Self, Faults> {
+    /// Reads the text of a plan again. What was in order once is: a later version may be stricter, and a schedule may have
+    /// passed.
+    pub fn stored(text: String) -> Result<Self, Faults> {
         let nowhere = Source::parse("stored document", "{}")?;
-        let dag = serde_json::from_value(document).map_err(|error| nowhere.fault("", error.to_string()))?;
-        // What was in order once is: a schedule may have passed since.
-        Self::whole(dag, &nowhere, Timestamp::UNIX_EPOCH, &BTreeSet::new(), Vec::new())
+        let dag = serde_json::from_str(&text).map_err(|error| nowhere.fault("", error.to_string()))?;
+        let mut faults = Vec::new();
+        let plan = Self::build(dag, text, &nowhere, Timestamp::UNIX_EPOCH, &BTreeSet::new(), &mut faults);
+        plan.ok_or(Faults(faults))
     }
 
-    fn whole(
+    /// None where there is no order of the tasks.
+    fn build(
         dag: Dag,
+        text: String,
         source: &Source,
         now: Timestamp,
         broken: &BTreeSet<String>,
-        mut faults: Vec<Fault>,
-    ) -> Result<Self, Faults> {
-        let graph = check::graph(&dag, source, &mut faults);
-        let params = Params::new(&dag.spec.params, "/spec/params", source, &mut faults);
-        let timetable = check::schedule(&dag, source, now, &mut faults);
-        check::deadlines(&dag, source, &mut faults);
-        let tasks = check::tasks(&dag, broken, graph.as_ref(), source, &mut faults);
-        if let (Some(graph), Some(tasks), true) = (graph, tasks, faults.is_empty()) {
-            let hash = Hash::of(&dag);
-            return Ok(Self { dag, graph, params, timetable, tasks, hash });
-        }
-        faults.sort();
-        faults.dedup();
-        Err(Faults(faults))
+        faults: &mut Vec<Fault>,
+    ) -> Option<Self> {
+        let graph = check::graph(&dag, source, faults);
+        let params = Params::new(&dag.spec.params, "/spec/params", source, faults);
+        let timetable = check::schedule(&dag, source, now, faults);
+        check::deadlines(&dag, source, faults);
+        let tasks = check::tasks(&dag, broken, graph.as_ref(), source, faults);
+        let hash = Hash(Sha256::digest(&text).into());
+        Some(Self { dag, graph: graph?, params, timetable, tasks, hash, text })
     }
 
     /// How many tasks one waits for, by its number.
@@ -109,22 +122,20 @@ impl Plan {
     }
 }
 
-impl Hash {
-    /// Of a document: maps are in the order of their keys, so that the same document has the same text.
-    fn of(dag: &Dag) -> Self {
-        // Fails only for keys that are no text, of which a document has none.
-        let text = serde_json::to_vec(&canonical(&serde_json::to_value(dag).unwrap_or_default())).unwrap_or_default();
-        Self(Sha256::digest(text).into())
-    }
+/// A document as its text has it, and that text: maps are in the order of their keys, so that the same document has the
+/// same text.
+fn canonical(dag: &Dag) -> serde_json::Result<(Dag, String)> {
+    let text = serde_json::to_string(&ordered(&serde_json::to_value(dag)?))?;
+    Ok((serde_json::from_str(&text)?, text))
 }
 
 /// A value with the keys of its maps in order.
-fn canonical(value: &serde_json::Value) -> serde_json::Value {
+fn ordered(value: &serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
-        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
+        Value::Array(items) => Value::Array(items.iter().map(ordered).collect()),
         Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.iter().map(|(name, field)| (name.clone(), canonical(field))).collect();
+            let mut fields: Vec<_> = fields.iter().map(|(name, field)| (name.clone(), ordered(field))).collect();
             fields.sort_by(|(a, _), (b, _)| a.cmp(b));
             Value::Object(fields.into_iter().collect())
         }

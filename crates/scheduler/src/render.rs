@@ -16,12 +16,12 @@ mod names;
 mod values;
 
 pub use moment::Moment;
-pub use names::Names;
+pub use names::{Names, is_taken};
 pub use values::{Attempt, Context, Interval, Run};
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, PoisonError};
 
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, value::ValueKind};
 use serde_json::{Map, Value as Json};
 
 /// Steps that one template may take: enough for loops over what a task is given, too few to hold anybody up.
@@ -50,14 +50,22 @@ pub struct Fault {
 
 /// Renders every text in a value.
 pub fn render(value: &Json, context: &Context) -> Result<Json, Fault> {
-    let values = context.values();
-    walk(value, &mut String::new(), 0, &mut |text, pointer| match parse(text) {
+    let place = values::Place::default();
+    let values = context.values(&place);
+    walk(value, &mut String::new(), 0, &mut |text, pointer| {
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = (pointer.to_owned(), 0);
+        render_text(text, pointer, &values)
+    })
+}
+
+fn render_text(text: &str, pointer: &str, values: &Value) -> Result<Json, Fault> {
+    match parse(text) {
         Err(error) => Err(fault(pointer, &error)),
         Ok(Text::Plain) => Ok(Json::String(text.to_owned())),
         Ok(Text::Expression(expression)) => {
             let given = expression.eval(values.clone()).map_err(|error| fault(pointer, &error))?;
-            if given.is_undefined() {
-                let message = format!("`{}` is not there", text.trim());
+            if lacks(&given, 0) {
+                let message = format!("`{}` is not there, or something in it is not", text.trim());
                 return Err(Fault { pointer: pointer.to_owned(), message });
             }
             to_json(&given).map_err(|message| Fault { pointer: pointer.to_owned(), message })
@@ -65,7 +73,12 @@ pub fn render(value: &Json, context: &Context) -> Result<Json, Fault> {
         Ok(Text::Template(template)) => {
             template.render(values.clone()).map(Json::String).map_err(|error| fault(pointer, &error))
         }
-    })
+    }
+}
+
+/// Whether a text is one whole expression, which gives a value of any type.
+pub fn is_expression(text: &str) -> bool {
+    matches!(parse(text), Ok(Text::Expression(_)))
 }
 
 /// What a text is.
@@ -84,6 +97,9 @@ fn parse(text: &str) -> Result<Text<'_>, minijinja::Error> {
     }
     let environment: &Environment<'_> = &ENVIRONMENT;
     let inner = text.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
+    // `{{-` and `-}}` are about the white space around, of which there is none.
+    let inner = inner.map(|inner| inner.strip_prefix(['-', '+']).unwrap_or(inner));
+    let inner = inner.map(|inner| inner.strip_suffix(['-', '+']).unwrap_or(inner));
     // `{{ a }} and {{ b }}` begins and ends like one as well, and is none.
     if let Some(Ok(expression)) = inner.map(|inner| environment.compile_expression(inner)) {
         return Ok(Text::Expression(expression));
@@ -123,6 +139,20 @@ fn walk(
             Ok(Json::Object(rendered))
         }
         other => Ok(other.clone()),
+    }
+}
+
+/// Whether a value, or anything in it, is undefined: as JSON it would be null without a word.
+fn lacks(value: &Value, depth: usize) -> bool {
+    if value.is_undefined() || depth > DEPTH {
+        return true;
+    }
+    match value.kind() {
+        ValueKind::Seq => value.try_iter().is_ok_and(|mut items| items.any(|item| lacks(&item, depth + 1))),
+        ValueKind::Map => value
+            .try_iter()
+            .is_ok_and(|mut keys| keys.any(|key| value.get_item(&key).is_ok_and(|item| lacks(&item, depth + 1)))),
+        _ => false,
     }
 }
 

@@ -27,11 +27,11 @@ pub struct ScheduleSpec {
     pub interval: Interval,
     /// No slot before this civil time; without it, before the first apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+)?$"))]
     pub start: Option<DateTime>,
     /// No slot at or after this civil time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+)?$"))]
     pub end: Option<DateTime>,
     /// What becomes of slots that were missed because the scheduler was away or the DAG was paused.
     #[serde(default)]

@@ -133,7 +133,7 @@ pub enum Rule {
     OneSuccess,
     /// One has failed; the others need not be done.
     OneFailed,
-    /// One has succeeded or failed; the others need not be done.
+    /// One has succeeded or failed, or could not run because of a failure; the others need not be done.
     OneDone,
     /// All are done and none has failed: each has succeeded or was skipped.
     NoneFailed,

@@ -7,11 +7,11 @@ use millrace_core::{Fault, Source};
 use millrace_policy::Condition;
 use serde_json::Value;
 
-use super::{MAX_ITEMS, Planned, params::is_name};
+use super::{MAX_ITEMS, MAX_TASKS, Planned, params::is_name};
 use crate::{
     document::{Dag, ForEach, Task, Wait},
     graph::{Graph, GraphFault},
-    render::Names,
+    render::{self, Names},
     schedule::Timetable,
 };
 
@@ -20,9 +20,18 @@ const OF_A_FAILURE: [(&str, Option<&BTreeSet<String>>); 4] =
     [("exit_code", None), ("code", None), ("message", None), ("attempt", None)];
 
 /// The fields of a task that are not templates.
-const NO_TEMPLATES: [&str; 9] = ["needs", "when", "if", "use", "retry", "timeout", "pool", "priority", "forEach"];
+const NO_TEMPLATES: [&str; 10] =
+    ["needs", "when", "if", "use", "with", "retry", "timeout", "pool", "priority", "forEach"];
 
 pub(super) fn graph(dag: &Dag, source: &Source, faults: &mut Vec<Fault>) -> Option<Graph> {
+    match dag.spec.tasks.len() {
+        0 => faults.push(source.fault("/spec/tasks", "has no tasks: a run would have nothing to end with")),
+        1..=MAX_TASKS => {}
+        many => {
+            faults.push(source.fault("/spec/tasks", format!("has {many} tasks; at most {MAX_TASKS}")));
+            return None;
+        }
+    }
     let tasks = dag.spec.tasks.iter().map(|(name, task)| (name.as_str(), task.needs.as_slice()));
     match Graph::new(tasks) {
         Ok(graph) => Some(graph),
@@ -66,34 +75,26 @@ pub(super) fn deadlines(dag: &Dag, source: &Source, faults: &mut Vec<Fault>) {
     }
 }
 
-/// Every task by its number, but for those that are `broken` already; none where something is wrong.
+/// Every task by its number, but for those that are `broken` already.
 pub(super) fn tasks(
     dag: &Dag,
     broken: &BTreeSet<String>,
     graph: Option<&Graph>,
     source: &Source,
     faults: &mut Vec<Fault>,
-) -> Option<Vec<Planned>> {
-    let before = faults.len();
+) -> Vec<Planned> {
     let mut planned: Vec<(usize, Planned)> = Vec::new();
     for (name, task) in dag.spec.tasks.iter().filter(|(name, _)| !broken.contains(*name)) {
         let mut checker = Checker { dag, name, task, source, faults };
         checker.form();
-        // Without an order nobody knows what comes before: everything might.
         let number = graph.and_then(|graph| graph.number(name));
-        let earlier = match (graph, number) {
-            (Some(graph), Some(number)) => {
-                let ancestors = graph.ancestors(number);
-                (0..graph.len()).filter(|&task| ancestors[task]).map(|task| graph.name(task).to_owned()).collect()
-            }
-            _ => dag.spec.tasks.keys().cloned().collect(),
-        };
+        let earlier = checker.earlier(graph, number);
         let (condition, unless) = checker.conditions(&earlier);
         checker.templates(earlier);
         planned.push((number.unwrap_or(0), Planned { task: task.clone(), condition, unless }));
     }
     planned.sort_by_key(|(number, _)| *number);
-    (faults.len() == before).then(|| planned.into_iter().map(|(_, planned)| planned).collect())
+    planned.into_iter().map(|(_, planned)| planned).collect()
 }
 
 struct Checker<'a> {
@@ -108,6 +109,20 @@ impl Checker<'_> {
     fn fault(&mut self, field: &str, message: impl Into<String>) {
         let pointer = format!("/spec/tasks/{}{field}", self.name);
         self.faults.push(self.source.fault(&pointer, message));
+    }
+
+    /// The tasks that come before, where anything asks for one. Without an order nobody knows: any of them might.
+    fn earlier(&self, graph: Option<&Graph>, number: Option<usize>) -> BTreeSet<String> {
+        if !serde_json::to_string(self.task).is_ok_and(|text| text.contains("tasks")) {
+            return BTreeSet::new();
+        }
+        match (graph, number) {
+            (Some(graph), Some(number)) => {
+                let ancestors = graph.ancestors(number);
+                (0..graph.len()).filter(|&task| ancestors[task]).map(|task| graph.name(task).to_owned()).collect()
+            }
+            _ => self.dag.spec.tasks.keys().cloned().collect(),
+        }
     }
 
     fn form(&mut self) {
@@ -140,12 +155,15 @@ impl Checker<'_> {
     }
 
     fn for_each(&mut self, each: &ForEach) {
+        if render::is_taken(&each.name) {
+            self.fault("/forEach/as", format!("`{}` is the name of something else in templates", each.name));
+        }
         match &each.items {
             Value::Array(items) if items.len() > MAX_ITEMS => {
                 self.fault("/forEach/in", format!("has {} items; at most {MAX_ITEMS}", items.len()));
             }
             Value::Array(_) => {}
-            Value::String(text) if text.trim().starts_with("{{") => {}
+            Value::String(text) if render::is_expression(text) => {}
             _ => self
                 .fault("/forEach/in", "expected a list, or a template that gives one: \"{{ tasks.extract.output }}\""),
         }
@@ -181,9 +199,12 @@ impl Checker<'_> {
             params: self.dag.spec.params.keys().cloned().collect(),
             tasks: earlier,
             item: None,
-            with: self.task.with.keys().cloned().collect(),
+            with: BTreeSet::new(),
             logical_date: true,
         };
+        let with = self.task.with.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        self.say("/with", names.check(&Value::Object(with)));
+        names.with = self.task.with.keys().cloned().collect();
         if let Some(each) = &self.task.for_each {
             self.say("/forEach/in", names.check(&each.items));
             names.item = Some(each.name.clone());

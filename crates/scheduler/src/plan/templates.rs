@@ -33,8 +33,8 @@ impl Templates {
             Err(problem) => return vec![source.fault("/spec/extends", problem)],
         };
         Params::new(&whole.parameters, "/spec/parameters", source, &mut faults);
-        match serde_json::from_value::<Task>(whole.task) {
-            Err(error) => faults.push(source.fault("/spec/task", error.to_string())),
+        match read(&whole.task) {
+            Err(problem) => faults.push(source.fault("/spec/task", problem)),
             Ok(task) if task.actions().count() > 1 => {
                 let names: Vec<&str> = task.actions().map(|action| action.name()).collect();
                 faults.push(source.fault("/spec/task", format!("says to do several things: {}", names.join(", "))));
@@ -82,6 +82,12 @@ impl Templates {
         let mut faults = Vec::new();
         let nowhere = Source::parse("template", "{}").map_err(|error| at_use(error.to_string()))?;
         let parameters = Params::new(&whole.parameters, "", &nowhere, &mut faults);
+        let known = parameters.names();
+        if let Some(name) = with.keys().find(|name| !known.contains(*name)) {
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            let problem = format!("`{name}` is not a parameter; there are: {}", known.join(", "));
+            return Err((format!("with/{name}"), problem));
+        }
         // What is still a template is looked at when it is rendered.
         let plain = with.iter().filter(|(_, value)| !is_templated(value));
         let plain: BTreeMap<String, Value> = plain.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -92,8 +98,7 @@ impl Templates {
         }
         let mut task = whole.task;
         merge(&mut task, own);
-        let mut task: Task =
-            serde_json::from_value(task).map_err(|error| at_use(format!("template `{name}`: {error}")))?;
+        let mut task = read(&task).map_err(|problem| at_use(format!("template `{name}`: {problem}")))?;
         task.with =
             parameters.defaults().iter().chain(with).map(|(name, value)| (name.clone(), value.clone())).collect();
         Ok(task)
@@ -124,6 +129,15 @@ impl Templates {
             _ => format!("; there are: {}", self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ")),
         }
     }
+}
+
+/// A task, held against its JSON Schema as one in a DAG is.
+fn read(task: &Value) -> Result<Task, String> {
+    let source = Source::parse("task", &task.to_string()).map_err(|faults| faults.to_string())?;
+    millrace_core::document::load(&source).map_err(|faults| {
+        let said: Vec<String> = faults.0.iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect();
+        said.join("; ")
+    })
 }
 
 /// Puts fields over fields, in depth. Lists are taken whole.

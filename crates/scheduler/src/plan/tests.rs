@@ -127,6 +127,22 @@ fn everything_that_is_wrong_is_said_at_once_with_its_line() {
 }
 
 #[test]
+fn a_plan_that_was_stored_is_the_same_whatever_its_numbers() {
+    let text = tasks("    a: {http: {url: x, body: {zz: 1e18, a: -0.0, n: \"\\0\", m: 1.5}}}\n");
+    let plan = plan(&text).unwrap();
+    let again = Plan::stored(plan.text.clone()).unwrap();
+    assert_eq!((again.hash, &again.text, &again.dag), (plan.hash, &plan.text, &plan.dag));
+}
+
+#[test]
+fn a_dag_has_tasks_and_not_too_many() {
+    let faults = plan("apiVersion: millrace.dev/v1\nkind: Dag\nmetadata: {name: d}\nspec: {tasks: {}}\n").unwrap_err();
+    assert!(faults[0].contains("has no tasks"), "{faults:?}");
+    let many = (0..=MAX_TASKS).map(|task| format!("    t{task}: {{noop: {{}}}}\n")).collect::<Vec<_>>().concat();
+    assert_eq!(plan(&tasks(&many)).unwrap_err(), ["6 $.spec.tasks: has 10001 tasks; at most 10000"]);
+}
+
+#[test]
 fn schedules_deadlines_and_parameters_are_checked() {
     let text = "apiVersion: millrace.dev/v1\nkind: Dag\nmetadata: {name: d}\nspec:\n\
         \x20 params: {a: 5, b: {type: nonsense}, c: {type: integer, default: x}, d-e: {}}\n\
@@ -217,6 +233,14 @@ fn what_is_wrong_with_a_template_or_its_use_is_said() {
         ("    a: {use: submit}\n", "7 $.spec.tasks.a.with.jar: `jar` has no default and is not given"),
         ("    a: {use: submit, with: {jar: 5}}\n", "7 $.spec.tasks.a.with.jar: `jar` 5 is not of type \"string\""),
         (
+            "    a: {use: submit, with: {jar: a, x: \"{{ ds }}\"}}\n",
+            "7 $.spec.tasks.a.with.x: `x` is not a parameter; there are: jar, memory",
+        ),
+        (
+            "    a: {use: submit, with: {jar: \"{{ with.memory }}\"}}\n",
+            "7 $.spec.tasks.a.with.jar: `with.memory` is not a parameter of this task's template",
+        ),
+        (
             "    a: {use: submit, with: {jar: a, x: 1}}\n",
             "7 $.spec.tasks.a.with.x: `x` is not a parameter; there are: jar, memory",
         ),
@@ -225,6 +249,9 @@ fn what_is_wrong_with_a_template_or_its_use_is_said() {
         let faults = plan_with(&tasks(task), &templates).unwrap_err();
         assert_eq!(faults, [expected]);
     }
+    let endless = template(&SUBMIT.replace("max: 2", "max: 2000"));
+    let faults = templates.check(&endless, &Source::parse("t.yaml", SUBMIT).unwrap());
+    assert!(faults[0].message.contains("$.retry.max: 2000 is greater than the maximum of 1000"), "{faults:?}");
     let circle = template(&SUBMIT.replace("spec:\n", "spec:\n  extends: nightly-submit\n"));
     let templates = Templates::new([circle.clone(), template(NIGHTLY)]);
     let faults = templates.check(&circle, &Source::parse("t.yaml", SUBMIT).unwrap());

@@ -136,7 +136,10 @@ pub(super) fn read(value: &Value) -> Result<Moment, Error> {
     let bad =
         || Error::new(ErrorKind::InvalidOperation, format!("expected a moment or a text in ISO 8601, got {value}"));
     let text = value.as_str().ok_or_else(bad)?;
-    let timestamp = text.parse::<Timestamp>();
-    let midnight = || text.parse::<jiff::civil::Date>().and_then(|date| date.to_zoned(TimeZone::UTC));
-    timestamp.map(Moment::new).or_else(|_| midnight().map(Moment)).map_err(|_| bad())
+    if let Ok(timestamp) = text.parse::<Timestamp>() {
+        return Ok(Moment::new(timestamp));
+    }
+    // Without a distance from UTC it is in UTC, as in Airflow. A zone would be read and left unused.
+    let civil = text.parse::<jiff::civil::DateTime>().ok().filter(|_| !text.contains(['[', '+', 'Z', 'z']));
+    civil.and_then(|civil| civil.to_zoned(TimeZone::UTC).ok()).map(Moment).ok_or_else(bad)
 }

@@ -20,11 +20,21 @@ pub struct Names {
 }
 
 /// What Airflow has and we do not, with what to use in its place.
-const ELSEWHERE: [(&str, &str); 4] = [
+const ELSEWHERE: [(&str, &str); 6] = [
     ("var", "use `params`, which a binding sets"),
     ("conn", "name the secret under `secrets` of the task"),
     ("dag", "use `dag_run.dag_id`"),
-    ("xcom_pull", "use `tasks.<name>.output`"),
+    ("ti.xcom_pull", "use `tasks.<name>.output`"),
+    ("task_instance.xcom_pull", "use `tasks.<name>.output`"),
+    ("macros.timedelta", "use `.add(days=1)` of a moment"),
+];
+
+/// What is in them is known.
+const MEMBERS: [(&str, &[&str]); 4] = [
+    ("macros", &["uuid", "random", "ds_add", "ds_format", "datetime"]),
+    ("ti", &["task_id", "run_id", "try_number", "map_index"]),
+    ("task_instance", &["task_id", "run_id", "try_number", "map_index"]),
+    ("dag_run", &["dag_id", "run_id", "run_type", "conf", "logical_date", "data_interval_start", "data_interval_end"]),
 ];
 
 /// Always there.
@@ -105,15 +115,29 @@ impl Names {
                 let known = list("those before it are", &self.tasks);
                 Some(format!("`{root}.{member}` is not a task that comes before this one{known}"))
             }
+            ("tasks", Some(task)) => match rest.split('.').nth(1) {
+                None | Some("output") => None,
+                Some(other) => Some(format!("`tasks.{task}.{other}` is not there: a task has `output`")),
+            },
+            (_, Some(member)) if MEMBERS.iter().any(|(name, known)| *name == root && !known.contains(&member)) => {
+                Some(missing(&format!("{root}.{member}")))
+            }
             _ if ROOTS.contains(&root) => None,
             _ if DATES.contains(&root) && self.logical_date => None,
             _ if DATES.contains(&root) => Some(format!("`{root}` is not there: runs of this DAG have no logical date")),
-            _ => {
-                let hint = ELSEWHERE.iter().find(|(name, _)| *name == root).map(|(_, hint)| format!(": {hint}"));
-                Some(format!("`{root}` is not there{}", hint.unwrap_or_default()))
-            }
+            _ => Some(missing(root)),
         }
     }
+}
+
+fn missing(name: &str) -> String {
+    let hint = ELSEWHERE.iter().find(|(known, _)| *known == name).map(|(_, hint)| format!(": {hint}"));
+    format!("`{name}` is not there{}", hint.unwrap_or_default())
+}
+
+/// Whether a name means something in every template already.
+pub fn is_taken(name: &str) -> bool {
+    name == "loop" || ROOTS.contains(&name) || DATES.contains(&name)
 }
 
 fn list(what: &str, names: &BTreeSet<String>) -> String {

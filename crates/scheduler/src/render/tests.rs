@@ -46,6 +46,8 @@ fn names_are_those_that_airflow_has() {
         ("{{ logical_date.add(days=1, hours=2) | ts }}", "2026-02-01T02:00:00+00:00"),
         ("{{ logical_date.subtract(weeks=1) | ds }}", "2026-01-24"),
         ("{{ logical_date.in_timezone('America/New_York') }}", "2026-01-30T19:00:00-05:00"),
+        ("{{ '2026-01-31T13:45:00' | ts }}", "2026-01-31T13:45:00+00:00"),
+        ("{{ '2026-01-31' | ts }}", "2026-01-31T00:00:00+00:00"),
         ("{{ macros.ds_add(ds, 1) }}", "2026-02-01"),
         ("{{ macros.ds_add(ds, -31) }}", "2025-12-31"),
         ("{{ macros.ds_format(ds, '%Y-%m-%d', '%d.%m.%y') }}", "31.01.26"),
@@ -71,6 +73,8 @@ fn one_whole_expression_keeps_its_type() {
     assert_eq!(rendered("{{ params.limit }}{{ params.limit }}"), json!("55"), "two are a text");
     assert_eq!(rendered("{{ logical_date.weekday() }}"), json!(5));
     assert_eq!(rendered("no template"), json!("no template"));
+    assert_eq!(rendered("{{- params.limit -}}"), json!(5), "marks of white space are no signs");
+    assert_eq!(rendered("{{ -params.limit }}"), json!(-5));
 }
 
 #[test]
@@ -79,9 +83,15 @@ fn what_is_not_there_is_an_error_with_its_place() {
     let fault = render(&value, &context()).unwrap_err();
     assert_eq!(fault.pointer, "/argv/1");
     assert!(fault.message.contains("params.modle"), "{fault}");
-    for text in
-        ["a {{ nothing }}", "{{ nothing.at.all }}", "{{ ds | nothing }}", "{{ ds", "{{ logical_date.add(months=1) }}"]
-    {
+    for text in [
+        "{{ [params.limit, params.nothing] }}",
+        "{{ {'a': shard.nothing} }}",
+        "a {{ nothing }}",
+        "{{ nothing.at.all }}",
+        "{{ ds | nothing }}",
+        "{{ ds",
+        "{{ logical_date.add(months=1) }}",
+    ] {
         assert!(render(&json!(text), &context()).is_err(), "{text}");
     }
 }
@@ -94,6 +104,9 @@ fn an_attempt_is_rendered_alike_however_often() {
     let words: Vec<&str> = first.as_str().unwrap().split(' ').collect();
     assert_ne!(words[0], words[1]);
     assert!((0.0..1.0).contains(&words[2].parse::<f64>().unwrap()));
+    let beside = render(&json!({"a": "{{ macros.uuid() }}", "b": "{{ macros.uuid() }}"}), &context()).unwrap();
+    assert_ne!(beside["a"], beside["b"]);
+    assert_eq!(render(&json!({"b": "{{ macros.uuid() }}"}), &context()).unwrap()["b"], beside["b"]);
     let mut other = context();
     other.attempt.token = 43;
     assert_ne!(render(&json!(text), &other).unwrap(), first);
@@ -130,6 +143,9 @@ fn names_that_will_not_be_there_are_found_before() {
         ),
         ("{{ with.jra }}", "`with.jra` is not a parameter of this task's template; it has jar"),
         ("{{ shrad }}", "`shrad` is not there"),
+        ("{{ ti.xcom_pull('extract') }}", "`ti.xcom_pull` is not there: use `tasks.<name>.output`"),
+        ("{{ macros.timedelta(days=1) }}", "`macros.timedelta` is not there: use `.add(days=1)` of a moment"),
+        ("{{ tasks.extract.result }}", "`tasks.extract.result` is not there: a task has `output`"),
         ("{{ var.value.x }}", "`var` is not there: use `params`, which a binding sets"),
         ("{{ ds", "syntax error"),
     ];

@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use minijinja::{Error, ErrorKind, Value, value::Serde};
@@ -70,8 +73,11 @@ const MAX_HOURS: i64 = 24 * 366 * 20_000;
 /// The namespace of UUIDs that templates make.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6d69_6c6c_7261_6365_7363_6865_6475_6c65);
 
+/// The text that is being rendered, by its pointer, and how often it has asked for chance.
+pub(super) type Place = Arc<Mutex<(String, u64)>>;
+
 impl Context {
-    pub(super) fn values(&self) -> Value {
+    pub(super) fn values(&self, place: &Place) -> Value {
         let Self { run, attempt, with, outputs } = self;
         let mut values: BTreeMap<&str, Value> = BTreeMap::new();
         let output = |output: &Json| Value::from_pairs([("output", Value::from(Serde(output)))]);
@@ -93,7 +99,7 @@ impl Context {
         values.extend(run.dates());
         let launched = attempt.launched;
         values.insert("now", Value::from_function(move || Value::from_object(Moment::new(launched))));
-        values.insert("macros", attempt.macros());
+        values.insert("macros", attempt.macros(place));
         if let Some((name, item)) = &attempt.item {
             values.insert(name, Value::from(Serde(item)));
         }
@@ -151,17 +157,16 @@ impl Attempt {
         ])
     }
 
-    fn macros(&self) -> Value {
-        let token = self.token;
-        // The first call gives the first of the token's UUIDs, and so on.
-        let calls = Mutex::new(0_u64);
+    fn macros(&self, place: &Place) -> Value {
+        let (token, place) = (self.token, Arc::clone(place));
+        // By the place of the text: whatever else is rendered, and in whatever order, changes nothing.
         let next = move || {
-            let mut calls = calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            *calls += 1;
-            Uuid::new_v5(&NAMESPACE, format!("{token}/{calls}").as_bytes())
+            let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+            place.1 += 1;
+            Uuid::new_v5(&NAMESPACE, format!("{token}{}/{}", place.0, place.1).as_bytes())
         };
-        let next = std::sync::Arc::new(next);
-        let chance = std::sync::Arc::clone(&next);
+        let next = Arc::new(next);
+        let chance = Arc::clone(&next);
         Value::from_pairs([
             ("uuid", Value::from_function(move || next().to_string())),
             ("random", Value::from_function(move || (chance().as_u128() >> 75) as f64 / (1_u64 << 53) as f64)),

@@ -44,7 +44,9 @@ impl Calendar {
         let mut from = next_second(instant)?;
         loop {
             let stretch = self.stretch(from);
-            if let Some(moment) = self.moment_in(&stretch, from) {
+            // None at all is none in any stretch, of which there are thousands.
+            let next = self.pattern.at_or_after(stretch.offset.to_datetime(from))?;
+            if let Some(moment) = self.moment_in(&stretch, from, next) {
                 return Some(moment);
             }
             from = stretch.end?;
@@ -89,9 +91,9 @@ impl Calendar {
         }
     }
 
-    /// The first moment of a stretch at or after `from`.
-    fn moment_in(&self, stretch: &Stretch, from: Timestamp) -> Option<Moment> {
-        let natural = self.natural(stretch, from);
+    /// The first moment of a stretch at or after `from`, where the pattern matches `next`.
+    fn moment_in(&self, stretch: &Stretch, from: Timestamp, next: DateTime) -> Option<Moment> {
+        let natural = stretch.tick(next);
         let missing = if stretch.start == Some(from) { self.missing(stretch, from) } else { Vec::new() };
         match natural {
             Some((at, tick)) if missing.is_empty() || at == from => {
@@ -109,24 +111,6 @@ impl Calendar {
                 Some(Moment { at: from, due, passed_over })
             }
         }
-    }
-
-    /// The first tick at or after `from` that a clock on the wall shows in this stretch.
-    fn natural(&self, stretch: &Stretch, from: Timestamp) -> Option<(Timestamp, Tick)> {
-        let offset = stretch.offset;
-        let civil = self.pattern.at_or_after(offset.to_datetime(from))?;
-        let at = offset.to_timestamp(civil).ok()?;
-        if stretch.end.is_some_and(|end| at >= end) {
-            return None;
-        }
-        let shown_before = stretch.start.is_some_and(|start| civil < stretch.before.to_datetime(start));
-        let shown_again = stretch.end.is_some_and(|end| civil >= stretch.after.to_datetime(end));
-        let clock = match (shown_before, shown_again) {
-            (true, _) => Clock::FoldSecond,
-            (false, true) => Clock::FoldFirst,
-            (false, false) => Clock::Steady,
-        };
-        Some((at, Tick { civil, offset, clock }))
     }
 
     /// The ticks that were left out when clocks went forward at the start of a stretch.
@@ -153,6 +137,25 @@ impl Calendar {
             Clock::FoldSecond => self.fold != Fold::First,
             Clock::Gap => self.gap == Gap::RunAfter,
         }
+    }
+}
+
+impl Stretch {
+    /// A match as a tick, if a clock on the wall shows it in this self.
+    fn tick(&self, civil: DateTime) -> Option<(Timestamp, Tick)> {
+        let offset = self.offset;
+        let at = offset.to_timestamp(civil).ok()?;
+        if self.end.is_some_and(|end| at >= end) {
+            return None;
+        }
+        let shown_before = self.start.is_some_and(|start| civil < self.before.to_datetime(start));
+        let shown_again = self.end.is_some_and(|end| civil >= self.after.to_datetime(end));
+        let clock = match (shown_before, shown_again) {
+            (true, _) => Clock::FoldSecond,
+            (false, true) => Clock::FoldFirst,
+            (false, false) => Clock::Steady,
+        };
+        Some((at, Tick { civil, offset, clock }))
     }
 }
 

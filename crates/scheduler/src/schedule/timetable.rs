@@ -1,4 +1,5 @@
 use jiff::{Timestamp, tz::TimeZone};
+use millrace_core::Span;
 
 use super::{Calendar, Every, Moment, Pattern};
 use crate::document::ScheduleSpec;
@@ -39,8 +40,17 @@ impl Timetable {
             );
         }
         let zone = zone.unwrap_or(TimeZone::UTC);
-        let instant = |civil: jiff::civil::DateTime| zone.to_timestamp(civil).ok();
-        let (start, end) = (spec.start.and_then(instant), spec.end.and_then(instant));
+        let mut instant = |field, civil: Option<jiff::civil::DateTime>| match civil.map(|it| zone.to_timestamp(it)) {
+            Some(Err(error)) => {
+                fault(Some(field), error.to_string());
+                None
+            }
+            other => other.and_then(Result::ok),
+        };
+        let (start, end) = (instant("start", spec.start), instant("end", spec.end));
+        if spec.dst.is_some() && spec.every.is_some() {
+            fault(Some("dst"), "is for `cron`: a fixed distance knows no clock on the wall".to_owned());
+        }
         if let (Some(start), Some(end)) = (start, end)
             && end <= start
         {
@@ -55,9 +65,10 @@ impl Timetable {
                 let dst = spec.dst.unwrap_or(crate::document::Dst { gap: None, fold: None });
                 Ok(When::Cron(Box::new(Calendar::new(pattern, zone.clone(), dst.gap, dst.fold))))
             }
+            (None, Some(step)) if step < Span::seconds(1) => Err((Some("every"), "is less than a second".to_owned())),
             (None, Some(step)) => match Every::new(step, start.unwrap_or(Timestamp::UNIX_EPOCH)) {
                 Some(every) => Ok(When::Every(every)),
-                None => Err((Some("every"), "is zero".to_owned())),
+                None => Err((Some("every"), "is too long".to_owned())),
             },
         };
         match when {
@@ -152,7 +163,7 @@ mod tests {
         let wrong = [
             (json!({}), vec!["- has neither `cron` nor `every`"]),
             (json!({"cron": "@daily", "every": "1h"}), vec!["- has both `cron` and `every`: one of them"]),
-            (json!({"every": "0s"}), vec!["every is zero"]),
+            (json!({"every": "0s"}), vec!["every is less than a second"]),
             (json!({"cron": "0 0 31 2 *"}), vec!["cron is never due"]),
             (
                 json!({"cron": "0 0 1 1 *", "start": "2026-03-01T00:00:00", "end": "2026-04-01T00:00:00"}),

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    plan::{Hash, Plan},
+    plan::{Hash, MAX_ITEMS, Plan},
     state::{RunState, TaskState},
 };
 
-/// What has become of an attempt.
+/// What somebody says of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// The attempt, by its fencing token.
@@ -56,7 +56,7 @@ pub enum Outcome {
 pub struct Finished {
     /// Those that were taken, by their tokens. The others are of attempts that are not alive: their tasks have gone on.
     pub accepted: Vec<Done>,
-    /// How many tasks can be launched that could not before.
+    /// How many tasks can be launched, now or when they are due, that could not before.
     pub ready: usize,
     /// Runs that have ended.
     pub ended: Vec<(RunId, RunState)>,
@@ -108,7 +108,7 @@ WITH items AS (
     WHERE g.run_id = $1 AND g.no = $2 AND g.item = -1
     RETURNING 1
 )
-UPDATE scheduler.task SET items_left = $4 WHERE run_id = $1 AND no = $2 AND item = -1";
+UPDATE scheduler.task SET items = $4, items_left = $4 WHERE run_id = $1 AND no = $2 AND item = -1";
 
 impl Store {
     /// Takes reports of attempts. Those whose token is not alive any more change nothing.
@@ -141,9 +141,11 @@ impl Store {
         let mut ready = accepted.iter().filter(|done| done.state == TaskState::Ready).count();
         for done in accepted.iter().filter(|done| done.state == TaskState::Mapped) {
             let report = reports.iter().find(|report| report.token == done.token);
-            let Some(Outcome::Expanded(items)) = report.map(|report| &report.outcome) else { continue };
+            let Some(Outcome::Expanded(items)) = report.map(|report| &report.outcome) else {
+                return Err(Error::Strange(format!("attempt {} was mapped without items", done.token)));
+            };
             let expand = tx.prepare_cached(EXPAND).await.map_err(db)?;
-            let values = Value::Array(items.clone());
+            let values = Value::Array(items.iter().map(storable).collect());
             tx.execute(&expand, &[&done.key.run.0, &done.key.task, &values, &(items.len() as i32)])
                 .await
                 .map_err(db)?;
@@ -191,11 +193,10 @@ struct Columns {
 
 impl Columns {
     fn of(reports: &[Report]) -> Self {
-        // In the order of their tokens, as all who lock several.
-        let mut ordered: Vec<&Report> = reports.iter().collect();
-        ordered.sort_by_key(|report| report.token);
         let mut columns = Self::default();
-        for report in ordered {
+        let mut tokens = HashSet::new();
+        // Of two reports of one attempt the first is taken, as if they had come one after the other.
+        for report in reports.iter().filter(|report| tokens.insert(report.token)) {
             columns.push(report);
         }
         columns
@@ -211,11 +212,15 @@ impl Columns {
             Outcome::Skipped => (Skipped, None, None, 0),
             // Nothing to map over is nothing to do.
             Outcome::Expanded(items) if items.is_empty() => (Skipped, None, None, 0),
+            Outcome::Expanded(items) if items.len() > MAX_ITEMS => (Failed, Some(Failed), None, 0),
             Outcome::Expanded(_) => (Mapped, None, None, 0),
         };
         let (output, error) = match &report.outcome {
             Outcome::Succeeded(output) => (output.as_ref().map(storable), None),
             Outcome::Failed { error, .. } | Outcome::Interrupted { error, .. } => (None, Some(text(error))),
+            Outcome::Expanded(items) if items.len() > MAX_ITEMS => {
+                (None, Some(format!("mapped over {} items; at most {MAX_ITEMS}", items.len())))
+            }
             Outcome::Skipped | Outcome::Expanded(_) => (None, None),
         };
         self.tokens.push(report.token);
@@ -234,7 +239,7 @@ fn text(text: &str) -> String {
 }
 
 /// A value that Postgres can hold.
-fn storable(value: &Value) -> Value {
+pub(super) fn storable(value: &Value) -> Value {
     match value {
         Value::String(it) => Value::String(text(it)),
         Value::Array(items) => Value::Array(items.iter().map(storable).collect()),

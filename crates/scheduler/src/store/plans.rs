@@ -4,7 +4,6 @@ use std::{
 };
 
 use millrace_postgres::GenericClient;
-use serde_json::Value;
 
 use super::{Store, db};
 use crate::{
@@ -33,10 +32,10 @@ impl Plans {
         let problem = |problem: String| Error::Document { hash, problem };
         let select = client.prepare_cached("SELECT body FROM scheduler.document WHERE hash = $1").await.map_err(db)?;
         let row = client.query_opt(&select, &[&hash.0.as_slice()]).await.map_err(db)?;
-        let body: Value = row.ok_or_else(|| problem("is not there".to_owned()))?.get(0);
-        let plan = Arc::new(Plan::stored(body).map_err(|faults| problem(faults.to_string()))?);
+        let text: String = row.ok_or_else(|| problem("is not there".to_owned()))?.get(0);
+        let plan = Arc::new(Plan::stored(text).map_err(|faults| problem(faults.to_string()))?);
         if plan.hash != hash {
-            return Err(problem(format!("reads as {}: written by another version?", plan.hash)));
+            return Err(problem(format!("holds the text of {}", plan.hash)));
         }
         self.remember(&plan);
         Ok(plan)
@@ -48,11 +47,10 @@ impl Store {
     pub async fn save_plan(&self, plan: &Arc<Plan>) -> Result<i32> {
         let mut client = self.pool.get().await?;
         let transaction = client.transaction().await.map_err(db)?;
-        let body = serde_json::to_value(&plan.dag).map_err(|error| Error::Strange(error.to_string()))?;
         let (hash, name) = (plan.hash.0.as_slice(), &plan.dag.metadata.name);
         let document =
             "INSERT INTO scheduler.document (hash, kind, name, body) VALUES ($1, 'Dag', $2, $3) ON CONFLICT DO NOTHING";
-        transaction.execute(document, &[&hash, name, &body]).await.map_err(db)?;
+        transaction.execute(document, &[&hash, name, &plan.text]).await.map_err(db)?;
         let dag = "INSERT INTO scheduler.dag (name, hash) VALUES ($1, $2) \
                    ON CONFLICT (name) DO UPDATE SET hash = excluded.hash, applied_at = now() RETURNING id";
         let id = transaction.query_one(dag, &[name, &hash]).await.map_err(db)?.get(0);

@@ -54,7 +54,8 @@ const INSTANCES: &str = "\
 WITH counted AS (
     UPDATE scheduler.task t
     SET items_left = t.items_left - d.done, items_failed = t.items_failed + d.failed, items_skipped = t.items_skipped + d.skipped,
-        state = CASE WHEN t.items_left > d.done THEN t.state WHEN t.items_failed + d.failed > 0 THEN 11 ELSE 10 END,
+        state = CASE WHEN t.items_left > d.done THEN t.state WHEN t.items_failed + d.failed > 0 THEN 11
+                     WHEN t.items_skipped + d.skipped = t.items THEN 12 ELSE 10 END,
         ended_at = CASE WHEN t.items_left > d.done THEN NULL ELSE now() END
     FROM unnest($1::bigint[], $2::smallint[], $3::integer[], $4::integer[], $5::integer[]) AS d(run_id, no, done, failed, skipped)
     WHERE t.run_id = d.run_id AND t.no = d.no AND t.item = -1

@@ -32,6 +32,11 @@ impl World {
         self.store.add_run(&new_run(dag, plan, key)).await.unwrap()
     }
 
+    /// Another process, as far as Postgres can tell.
+    pub(crate) fn other_replica(&self) -> Store {
+        Store::new(millrace_postgres::Args::from_url(&self.database.url).pool().unwrap())
+    }
+
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         self.database.pool.get().await.unwrap().query_one(sql, &[]).await.unwrap().get(0)
     }
