@@ -13,11 +13,9 @@ use millrace_core::Source;
 use millrace_postgres::migrate;
 use millrace_scheduler::{
     plan::{Plan, Templates},
-    state::{Class, RunKind},
     store::{MIGRATIONS, NewRun, Outcome, Report, SCHEMA, Store},
 };
 use millrace_testkit::Database;
-use serde_json::json;
 
 /// Tasks of a wide DAG, and runs of it.
 const WIDE: usize = 1_000;
@@ -52,7 +50,7 @@ async fn wide(store: &Store) {
     let dag = store.save_plan(&plan).await.unwrap();
     let began = Instant::now();
     for run in 0..RUNS {
-        store.add_run(&new_run(dag, &plan, run)).await.unwrap();
+        store.add_run(&NewRun::by_hand(dag, &plan, run.to_string())).await.unwrap();
     }
     let added = began.elapsed();
     let began = Instant::now();
@@ -93,7 +91,7 @@ async fn chain(store: &Store, commit: Duration) {
         .collect();
     let plan = plan("chain", &tasks);
     let dag = store.save_plan(&plan).await.unwrap();
-    store.add_run(&new_run(dag, &plan, 0)).await.unwrap();
+    store.add_run(&NewRun::by_hand(dag, &plan, "chain")).await.unwrap();
     let mut hops = Vec::with_capacity(CHAIN);
     let mut token = store.claim(0, 1).await.unwrap()[0].token;
     loop {
@@ -138,18 +136,4 @@ fn plan(name: &str, tasks: &str) -> Arc<Plan> {
     let text = format!("apiVersion: millrace.dev/v1\nkind: Dag\nmetadata: {{name: {name}}}\nspec:\n  tasks:\n{tasks}");
     let source = Source::parse("dag.yaml", &text).unwrap();
     Arc::new(Plan::parse(&source, &Templates::default(), jiff::Timestamp::UNIX_EPOCH).unwrap())
-}
-
-fn new_run(dag: i32, plan: &Arc<Plan>, number: usize) -> NewRun {
-    NewRun {
-        dag,
-        plan: Arc::clone(plan),
-        binding: None,
-        key: number.to_string(),
-        kind: RunKind::Manual,
-        class: Class::Live,
-        logical_at: None,
-        interval: None,
-        params: json!({}),
-    }
 }

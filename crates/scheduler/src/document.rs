@@ -24,17 +24,12 @@ pub use template::{TaskTemplate, TemplateSpec};
 
 use std::collections::BTreeMap;
 
-use millrace_core::document::{self, Faults, Source};
+use millrace_core::{
+    document::{self, Faults, Source},
+    pipeline::ApiVersion,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-/// The versions of the documents' form that this build reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ApiVersion {
-    /// The first.
-    #[serde(rename = "millrace.dev/v1")]
-    V1,
-}
 
 /// What a document is called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

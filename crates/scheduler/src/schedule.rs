@@ -86,6 +86,11 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// The first that is due after an instant, of those that follow each other by `next`.
+    fn first_due(instant: Timestamp, next: impl Fn(Timestamp) -> Option<Self>) -> Option<Self> {
+        std::iter::successors(next(instant), |moment| next(moment.at)).find(|moment| moment.due.is_some())
+    }
+
     /// Of a schedule that knows no clock on the wall.
     fn plain(at: Timestamp) -> Self {
         let tick = Tick { civil: Offset::UTC.to_datetime(at), offset: Offset::UTC, clock: Clock::Steady };

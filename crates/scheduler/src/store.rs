@@ -23,7 +23,8 @@ pub use runs::{NewRun, RunId};
 
 use std::{sync::Arc, time::Duration};
 
-use millrace_postgres::{Pool, Row};
+use backon::{ExponentialBuilder, Retryable as _};
+use millrace_postgres::{Class, Pool, Row};
 
 use crate::error::{Error, Result};
 
@@ -35,9 +36,9 @@ pub const MIGRATIONS: &millrace_postgres::migrate::Embedded =
 /// What is notified when something can be launched.
 pub const READY: &str = "millrace_scheduler_ready";
 
-/// How often a transaction that another one has locked out is tried again.
-const TRIES: usize = 8;
-/// The pause before.
+/// How often a transaction that lost against another is tried again.
+const TRIES: usize = 7;
+/// The first pause before; each is twice the one before it.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The runs of all DAGs. Cheap to clone.
@@ -73,19 +74,12 @@ impl Store {
     }
 
     /// Does something again that lost against another transaction.
-    async fn again<T, F: Future<Output = Result<T>>>(mut work: impl FnMut() -> F) -> Result<T> {
-        let mut pause = PAUSE;
-        for _ in 1..TRIES {
-            match work().await {
-                Err(Error::Postgres(error)) if error.class() == millrace_postgres::Class::Conflict => {
-                    tracing::debug!(%error, "transaction lost against another, trying again");
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                }
-                other => return other,
-            }
-        }
-        work().await
+    async fn again<T, F: Future<Output = Result<T>>>(work: impl FnMut() -> F) -> Result<T> {
+        let lost = |error: &Error| matches!(error, Error::Postgres(error) if error.class() == Class::Conflict);
+        work.retry(ExponentialBuilder::new().with_min_delay(PAUSE).with_max_times(TRIES))
+            .when(lost)
+            .notify(|error, _| tracing::debug!(%error, "transaction lost against another, trying again"))
+            .await
     }
 }
 

@@ -83,24 +83,32 @@ pub(super) fn tasks(
     source: &Source,
     faults: &mut Vec<Fault>,
 ) -> Vec<Planned> {
-    let mut planned: Vec<(usize, Planned)> = Vec::new();
-    for (name, task) in dag.spec.tasks.iter().filter(|(name, _)| !broken.contains(*name)) {
-        let mut checker = Checker { dag, name, task, source, faults };
+    // Without an order any will do: nobody runs it.
+    let names: Vec<&str> = match graph {
+        Some(graph) => (0..graph.len()).map(|task| graph.name(task)).collect(),
+        None => dag.spec.tasks.keys().map(String::as_str).collect(),
+    };
+    let mut planned = Vec::with_capacity(names.len());
+    for (number, name) in names.into_iter().enumerate().filter(|(_, name)| !broken.contains(*name)) {
+        let task = &dag.spec.tasks[name];
+        // A document was read from JSON, and is written as such.
+        let fields = serde_json::to_value(task).unwrap_or_default();
+        let mut checker = Checker { dag, name, task, fields, source, faults };
         checker.form();
-        let number = graph.and_then(|graph| graph.number(name));
         let earlier = checker.earlier(graph, number);
         let (condition, unless) = checker.conditions(&earlier);
         checker.templates(earlier);
-        planned.push((number.unwrap_or(0), Planned { task: task.clone(), condition, unless }));
+        planned.push(Planned { task: task.clone(), condition, unless });
     }
-    planned.sort_by_key(|(number, _)| *number);
-    planned.into_iter().map(|(_, planned)| planned).collect()
+    planned
 }
 
 struct Checker<'a> {
     dag: &'a Dag,
     name: &'a str,
     task: &'a Task,
+    /// The task as JSON.
+    fields: Value,
     source: &'a Source,
     faults: &'a mut Vec<Fault>,
 }
@@ -112,16 +120,16 @@ impl Checker<'_> {
     }
 
     /// The tasks that come before, where anything asks for one. Without an order nobody knows: any of them might.
-    fn earlier(&self, graph: Option<&Graph>, number: Option<usize>) -> BTreeSet<String> {
-        if !serde_json::to_string(self.task).is_ok_and(|text| text.contains("tasks")) {
+    fn earlier(&self, graph: Option<&Graph>, number: usize) -> BTreeSet<String> {
+        if !self.fields.to_string().contains("tasks") {
             return BTreeSet::new();
         }
-        match (graph, number) {
-            (Some(graph), Some(number)) => {
+        match graph {
+            Some(graph) => {
                 let ancestors = graph.ancestors(number);
                 (0..graph.len()).filter(|&task| ancestors[task]).map(|task| graph.name(task).to_owned()).collect()
             }
-            _ => self.dag.spec.tasks.keys().cloned().collect(),
+            None => self.dag.spec.tasks.keys().cloned().collect(),
         }
     }
 
@@ -209,9 +217,11 @@ impl Checker<'_> {
             self.say("/forEach/in", names.check(&each.items));
             names.item = Some(each.name.clone());
         }
-        let Ok(Value::Object(mut fields)) = serde_json::to_value(self.task) else { return };
-        fields.retain(|field, _| !NO_TEMPLATES.contains(&field.as_str()));
-        self.say("", names.check(&Value::Object(fields)));
+        if let Value::Object(fields) = &mut self.fields {
+            fields.retain(|field, _| !NO_TEMPLATES.contains(&field.as_str()));
+        }
+        let found = names.check(&self.fields);
+        self.say("", found);
     }
 
     fn say(&mut self, field: &str, found: Vec<crate::render::Fault>) {

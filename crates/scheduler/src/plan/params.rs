@@ -49,6 +49,12 @@ impl Params {
         self.schemas.keys().cloned().collect()
     }
 
+    /// What is wrong with a name that is none of theirs.
+    pub(super) fn unknown(&self) -> String {
+        let known: Vec<&str> = self.schemas.keys().map(String::as_str).collect();
+        format!("is not a parameter; there are: {}", known.join(", "))
+    }
+
     /// The values of those that have a default.
     pub fn defaults(&self) -> &BTreeMap<String, Value> {
         &self.defaults
@@ -67,10 +73,7 @@ impl Params {
         let mut faults = Vec::new();
         for (name, value) in &values {
             match self.schemas.get(name) {
-                None => {
-                    let known: Vec<&str> = self.schemas.keys().map(String::as_str).collect();
-                    faults.push((name.clone(), format!("is not a parameter; there are: {}", known.join(", "))));
-                }
+                None => faults.push((name.clone(), self.unknown())),
                 Some(schema) => {
                     faults.extend(schema.iter_errors(value).map(|error| (name.clone(), error.to_string())));
                 }

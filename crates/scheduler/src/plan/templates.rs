@@ -84,9 +84,7 @@ impl Templates {
         let parameters = Params::new(&whole.parameters, "", &nowhere, &mut faults);
         let known = parameters.names();
         if let Some(name) = with.keys().find(|name| !known.contains(*name)) {
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            let problem = format!("`{name}` is not a parameter; there are: {}", known.join(", "));
-            return Err((format!("with/{name}"), problem));
+            return Err((format!("with/{name}"), format!("`{name}` {}", parameters.unknown())));
         }
         // What is still a template is looked at when it is rendered.
         let plain = with.iter().filter(|(_, value)| !is_templated(value));

@@ -55,11 +55,7 @@ impl Calendar {
 
     /// The first due moment after an instant.
     pub fn due_after(&self, instant: Timestamp) -> Option<Moment> {
-        let mut moment = self.moment_after(instant)?;
-        while moment.due.is_none() {
-            moment = self.moment_after(moment.at)?;
-        }
-        Some(moment)
+        Moment::first_due(instant, |instant| self.moment_after(instant))
     }
 
     /// The last due moment before an instant.

@@ -101,11 +101,7 @@ impl Timetable {
 
     /// The first due moment after an instant.
     pub fn due_after(&self, instant: Timestamp) -> Option<Moment> {
-        let mut moment = self.moment_after(instant)?;
-        while moment.due.is_none() {
-            moment = self.moment_after(moment.at)?;
-        }
-        Some(moment)
+        Moment::first_due(instant, |instant| self.moment_after(instant))
     }
 
     /// The moment whose tick comes before that of a due one, whether the schedule had begun by then or not: the beginning

@@ -8,7 +8,7 @@ use millrace_postgres::{Transaction, types::ToSql};
 use serde_json::Value;
 
 use super::{
-    Key, RunId, Store, WHOLE, db, key,
+    Key, READY, RunId, Store, WHOLE, db, key,
     successors::{Progress, locked},
 };
 use crate::{
@@ -158,8 +158,8 @@ impl Store {
         let (more, ended) = progress.end().await?;
         ready += more;
         if ready > 0 {
-            let notify = tx.prepare_cached("SELECT pg_notify('millrace_scheduler_ready', '')").await.map_err(db)?;
-            tx.query(&notify, &[]).await.map_err(db)?;
+            let notify = tx.prepare_cached("SELECT pg_notify($1, '')").await.map_err(db)?;
+            tx.query(&notify, &[&READY]).await.map_err(db)?;
         }
         Ok(Finished { accepted, ready, ended })
     }

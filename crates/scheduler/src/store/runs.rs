@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Store, WHOLE, db, finish::storable};
+use super::{READY, Store, WHOLE, db, finish::storable};
 use crate::{
     error::Result,
     plan::Plan,
@@ -38,6 +38,23 @@ pub struct NewRun {
     pub params: Value,
 }
 
+impl NewRun {
+    /// A run by hand: at once, of no moment, with the defaults of its parameters.
+    pub fn by_hand(dag: i32, plan: &Arc<Plan>, key: impl Into<String>) -> Self {
+        Self {
+            dag,
+            plan: Arc::clone(plan),
+            binding: None,
+            key: key.into(),
+            kind: RunKind::Manual,
+            class: Class::Live,
+            logical_at: None,
+            interval: None,
+            params: json!(plan.params.defaults()),
+        }
+    }
+}
+
 /// The run, unless there is one of its key, and its tasks. Those that wait for nothing are ready at once.
 const ADD: &str = "\
 WITH added AS (
@@ -51,7 +68,7 @@ WITH added AS (
            CASE WHEN t.needs = 0 THEN now() END
     FROM added, unnest($13::smallint[], $14::integer[], $15::smallint[]) AS t(no, needs, priority)
 )
-SELECT id, pg_notify('millrace_scheduler_ready', '') FROM added";
+SELECT id, pg_notify($17, '') FROM added";
 
 impl Store {
     /// Adds a run, unless there is one of its key.
@@ -88,6 +105,7 @@ impl Store {
                     &needs,
                     &priorities,
                     &WHOLE,
+                    &READY,
                 ],
             )
             .await

@@ -7,11 +7,9 @@ use millrace_core::Source;
 use millrace_postgres::migrate;
 use millrace_scheduler::{
     plan::{Plan, Templates},
-    state::{Class, RunKind},
     store::{MIGRATIONS, NewRun, RunId, SCHEMA, Store},
 };
 use millrace_testkit::Database;
-use serde_json::json;
 
 pub(crate) struct World {
     pub(crate) database: Database,
@@ -29,7 +27,7 @@ impl World {
     /// Adds a run of a plan.
     pub(crate) async fn run(&self, plan: &Arc<Plan>, key: &str) -> Option<RunId> {
         let dag = self.store.save_plan(plan).await.unwrap();
-        self.store.add_run(&new_run(dag, plan, key)).await.unwrap()
+        self.store.add_run(&NewRun::by_hand(dag, plan, key)).await.unwrap()
     }
 
     /// Another process, as far as Postgres can tell.
@@ -39,20 +37,6 @@ impl World {
 
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         self.database.pool.get().await.unwrap().query_one(sql, &[]).await.unwrap().get(0)
-    }
-}
-
-pub(crate) fn new_run(dag: i32, plan: &Arc<Plan>, key: &str) -> NewRun {
-    NewRun {
-        dag,
-        plan: Arc::clone(plan),
-        binding: None,
-        key: key.to_owned(),
-        kind: RunKind::Manual,
-        class: Class::Live,
-        logical_at: None,
-        interval: None,
-        params: json!({}),
     }
 }
 
