@@ -7,7 +7,7 @@ mod faults;
 mod source;
 
 pub use faults::{Fault, Faults};
-pub use source::Source;
+pub use source::{Source, segment};
 
 use jsonschema::{ValidationError, error::ValidationErrorKind};
 use schemars::JsonSchema;

@@ -11,6 +11,10 @@ use tokio::process::Command;
 use crate::leash::{self, Leash};
 use crate::{Error, Part, Ports, Result, http};
 
+/// Milliseconds after which the allocator gives freed memory back. Its default of a second keeps a sixth more resident
+/// under load (importer: 141 MiB instead of 124) and is no faster; 30 ms are slower.
+const PURGE_DELAY: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "100");
+
 /// What the services are told beside addresses.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -67,6 +71,9 @@ impl Settings {
         command.env("MILLRACE_INSTANCE_ID", format!("{part}-0"));
         command.env("MILLRACE_MODELS", &self.models);
         command.env("MILLRACE_ADMIN_TOKEN", &self.admin_token);
+        if std::env::var_os(PURGE_DELAY.0).is_none() {
+            command.env(PURGE_DELAY.0, PURGE_DELAY.1);
+        }
         if let Some(pipelines) = &self.pipelines {
             command.env("MILLRACE_PIPELINES", pipelines);
         }

@@ -25,7 +25,7 @@ use millrace_kafka::{
     source::{Batch, Partition},
 };
 use millrace_postgres::{
-    Args, Ledger, Pool,
+    Ledger, Pool,
     copy::{self, Rows, Writer},
     ledger::Key,
 };
@@ -34,6 +34,7 @@ use millrace_schema::{
     framing::SchemaRef,
     scored::{self, Head, Reason},
 };
+use millrace_testkit::Database;
 use uuid::Uuid;
 
 const ROWS: usize = 100_000;
@@ -46,14 +47,9 @@ const FLOORS: (f64, f64) = (20_000.0, 0.5);
 
 #[tokio::main(flavor = "multi_thread")]
 async fn main() {
-    let url = std::env::var("DATABASE_URL").expect("DATABASE_URL names a Postgres where databases may be made");
-    let admin = Args::from_url(&url).pool().unwrap();
-    let name = format!("bench_{}", Uuid::new_v4().simple());
-    admin.get().await.unwrap().batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-    let pool = Args::from_url(format!("{}/{name}", url.rsplit_once('/').unwrap().0)).pool().unwrap();
-    measure(&pool).await;
-    pool.forget_idle();
-    admin.get().await.unwrap().batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
+    let database = Database::create("bench").await.unwrap();
+    measure(&database.pool).await;
+    database.remove().await.unwrap();
 }
 
 struct Bench {

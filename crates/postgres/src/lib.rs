@@ -22,6 +22,7 @@ mod class;
 mod connect;
 mod error;
 mod pool;
+mod text;
 mod tls;
 
 pub use args::Args;
@@ -32,4 +33,5 @@ pub use ledger::Ledger;
 pub use listen::Listener;
 pub use migrate::{check, migrate};
 pub use pool::{Pool, ready};
+pub use text::storable;
 pub use tokio_postgres::{Row, Statement, types};

@@ -21,6 +21,7 @@ pub use values::{Attempt, Context, Interval, Run};
 
 use std::sync::{LazyLock, PoisonError};
 
+use millrace_core::document::segment;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, value::ValueKind};
 use serde_json::{Map, Value as Json};
 
@@ -132,7 +133,8 @@ fn walk(
         Json::Object(fields) => {
             let mut rendered = Map::with_capacity(fields.len());
             for (name, field) in fields {
-                pointer.push_str(&format!("/{}", name.replace('~', "~0").replace('/', "~1")));
+                pointer.push('/');
+                pointer.push_str(&segment(name));
                 rendered.insert(name.clone(), walk(field, pointer, depth + 1, text)?);
                 pointer.truncate(length);
             }

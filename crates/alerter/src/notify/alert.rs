@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use millrace_postgres::storable;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
-
-use crate::text;
 
 /// A verdict that raises alerts.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,7 +97,7 @@ fn key<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
 
 /// Labels as Postgres can store them.
 pub(crate) fn labels(labels: &BTreeMap<String, String>) -> serde_json::Value {
-    labels.iter().map(|(name, value)| (text::storable(name), text::storable(value))).collect()
+    labels.iter().map(|(name, value)| (storable(name), storable(value))).collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use millrace_core::{
     record::{SIGNAL_SCHEMA, VERDICT_SCHEMA},
 };
 use millrace_kafka::Record;
+use millrace_postgres::storable;
 use millrace_schema::{
     Corrupt, FieldPath, Projection, Schema, Slot,
     client::{Client, Error as ClientError},
@@ -134,7 +135,7 @@ fn split(record: &Record) -> Result<(SchemaRef, &[u8])> {
 fn occurrence(slots: &[Slot<'_>]) -> Result<Option<Occurrence>, Corrupt> {
     let wrong = Corrupt { offset: 0, what: "verdict has values of other types" };
     let text = |i: usize| match slots[i] {
-        Slot::Str(text) => Ok(text::storable(text)),
+        Slot::Str(text) => Ok(storable(text)),
         _ => Err(wrong),
     };
     let time = |i: usize| match slots[i] {

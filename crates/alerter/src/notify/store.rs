@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures::future::try_join_all;
 use millrace_core::{Pipeline, Span, pipeline::Alert};
-use millrace_postgres::{Error, Transaction};
+use millrace_postgres::{Error, Transaction, storable};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use super::{
     DUE,
     alert::{self, Occurrence, Raised, Signal, State},
 };
-use crate::{metrics::NotifyMetrics, text};
+use crate::metrics::NotifyMetrics;
 
 /// A group that goes on is told again no sooner than this, whatever its document says.
 const SHORTEST_REPEAT: Span = Span::seconds(1);
@@ -46,7 +46,7 @@ impl Settings {
             tracing::error!(kind = signal.kind, receiver, "signal names a receiver that is not configured");
         }
         let others = if known.is_empty() || !unknown.is_empty() { self.signal_receivers.as_slice() } else { &[] };
-        known.into_iter().chain(others).map(|name| text::storable(name)).collect()
+        known.into_iter().chain(others).map(|name| storable(name)).collect()
     }
 
     /// The alert as the document has it now; one that it has no more is told to nobody.
@@ -97,7 +97,7 @@ async fn fire(
         let wait = alert.map_or(0, |alert| alert.group_wait.as_millis()) as f64 / 1000.0;
         let repeat = alert.map_or(SHORTEST_REPEAT, |alert| alert.repeat).max(SHORTEST_REPEAT).as_millis() as i64;
         let (labels, details) = (alert::labels(&raised.group), json!({"action": occurrence.action}));
-        let name = text::storable(&raised.name);
+        let name = storable(&raised.name);
         let row = transaction
             .query_one(
                 &statement,
@@ -121,7 +121,7 @@ async fn note(
             &statement,
             &[
                 &new.iter().map(|(it, _)| it.verdict_id).collect::<Vec<_>>(),
-                &new.iter().map(|(_, raised)| text::storable(&raised.name)).collect::<Vec<_>>(),
+                &new.iter().map(|(_, raised)| storable(&raised.name)).collect::<Vec<_>>(),
                 &new.iter().map(|(_, raised)| alert_of(raised)).collect::<Vec<_>>(),
                 &new.iter().map(|(it, _)| it.event_id.as_str()).collect::<Vec<_>>(),
                 &new.iter().map(|(it, _)| it.correlation_id.as_str()).collect::<Vec<_>>(),
@@ -145,9 +145,8 @@ async fn only_new<'a>(
         raised.iter().map(|(occurrence, raised)| (occurrence.verdict_id, raised.name.as_str())).unzip();
     let known = transaction.query(&transaction.prepare_cached(KNOWN).await?, &[&ids, &names]).await?;
     let mut seen: HashSet<(Uuid, String)> = known.iter().map(|row| (row.get(0), row.get(1))).collect();
-    let is_new = |(occurrence, raised): &(&Occurrence, &Raised)| {
-        seen.insert((occurrence.verdict_id, text::storable(&raised.name)))
-    };
+    let is_new =
+        |(occurrence, raised): &(&Occurrence, &Raised)| seen.insert((occurrence.verdict_id, storable(&raised.name)));
     Ok(raised.into_iter().filter(is_new).collect())
 }
 
@@ -160,14 +159,14 @@ pub(crate) async fn signal(
 ) -> Result<(), Error> {
     let details = json!({
         "severity": signal.severity,
-        "source": text::storable(&signal.source),
-        "subject": text::storable(&signal.subject),
+        "source": storable(&signal.source),
+        "subject": storable(&signal.subject),
         "since": signal.since,
-        "summary": text::storable(&signal.summary),
-        "link": signal.link.as_deref().map(text::storable),
-        "dedup_key": text::storable(&signal.dedup_key),
+        "summary": storable(&signal.summary),
+        "link": signal.link.as_deref().map(storable),
+        "dedup_key": storable(&signal.dedup_key),
     });
-    let (key, kind) = (signal.key(), text::storable(&signal.kind));
+    let (key, kind) = (signal.key(), storable(&signal.kind));
     match signal.state {
         State::Firing => {
             let receivers: Vec<String> = settings.told_of(signal).into_iter().collect();

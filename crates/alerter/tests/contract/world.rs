@@ -19,6 +19,7 @@ use millrace_schema::{
     Schema, json,
     scored::{Head, compose, encode_head},
 };
+use millrace_testkit::Database;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -89,14 +90,14 @@ impl World {
         };
         let topics = ["scores", "verdicts", "dead", "signals", "signals.dead"].map(spec);
         Admin::new(&client).unwrap().ensure_topics(&topics).await.unwrap();
-        let url = database(&name).await;
+        let database = Database::create("alerter").await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("p.yaml"), change(DOCUMENT.replace("NAME", &name))).unwrap();
         let (registry, receiver) = (Registry::start().await, Receiver::start().await);
         registry.add(&format!("{name}.events-value"), EVENT);
         let env = [
             ("KAFKA_BOOTSTRAP_SERVERS", brokers),
-            ("DATABASE_URL", url.clone()),
+            ("DATABASE_URL", database.url.clone()),
             ("MILLRACE_REGISTRY_HTTP", format!("http://{}", registry.addr)),
             ("MILLRACE_PIPELINES", folder.path().display().to_string()),
             ("MILLRACE_INSTANCE_ID", format!("{name}-0")),
@@ -108,9 +109,8 @@ impl World {
             ("MILLRACE_LOG", "info".to_owned()),
         ];
         let env: HashMap<String, String> = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let pool = millrace_postgres::Args::from_url(url).pool().unwrap();
         let producer = Producer::new(&client, producer::Config::new("test"), None).unwrap();
-        Self { name, receiver, pool, env, registry, producer, client, folder }
+        Self { name, receiver, pool: database.pool, env, registry, producer, client, folder }
     }
 
     /// Starts the alerter, its database migrated.
@@ -257,14 +257,4 @@ fn prefix(id: u32) -> Vec<u8> {
     let mut value = vec![0];
     value.extend_from_slice(&id.to_be_bytes());
     value
-}
-
-/// A new database on the shared server.
-async fn database(name: &str) -> String {
-    let url = setting("DATABASE_URL");
-    let pool = millrace_postgres::Args::from_url(&url).pool().unwrap();
-    let name = name.replace('-', "_");
-    pool.get().await.unwrap().batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-    let (server, _) = url.rsplit_once('/').expect("a URL with a database");
-    format!("{server}/{name}")
 }

@@ -125,9 +125,14 @@ impl Source {
     }
 }
 
-/// The JSON pointer of a member, escaped as RFC 6901 says.
+/// The JSON pointer of a member.
 pub(super) fn child(pointer: &str, name: &str) -> String {
-    format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
+    format!("{pointer}/{}", segment(name))
+}
+
+/// A name as a segment of a JSON pointer, escaped as RFC 6901 says.
+pub fn segment(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// `/spec/policy/0/when` as people write it: `$.spec.policy[0].when`.

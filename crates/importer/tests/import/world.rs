@@ -19,6 +19,7 @@ use millrace_schema::{
     Schema, json,
     scored::{self, Head, Reason},
 };
+use millrace_testkit::Database;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -106,16 +107,16 @@ impl World {
     pub(crate) async fn new() -> Self {
         let client = Args::plaintext(brokers()).client().unwrap();
         let name = format!("importer-{}", &Uuid::new_v4().simple().to_string()[..12]);
-        let database_url = fresh_database(&name.replace('-', "_")).await;
+        let database = Database::create("importer").await.unwrap();
         let registry = Registry::start().await;
         registry.add(VERDICT, VERDICT_SCHEMA);
         let world = Self {
-            pool: millrace_postgres::Args::from_url(&database_url).pool().unwrap(),
+            pool: database.pool,
+            database_url: database.url,
             folder: tempfile::tempdir().unwrap(),
             producer: Producer::new(&client, producer::Config::new("test"), None).unwrap(),
             name,
             registry,
-            database_url,
             client,
         };
         world.add_version(SCORED, EVENT);
@@ -308,15 +309,6 @@ fn document(name: &str, aggregates: &str) -> String {
          \x20 scoring: {{model: m}}\n\
          \x20 import: {{table: mail, aggregates: [{aggregates}]}}\n"
     )
-}
-
-async fn fresh_database(name: &str) -> String {
-    let url = std::env::var("DATABASE_URL")
-        .expect("DATABASE_URL is not set: run `make test`, or start the stack and source its env file");
-    let admin = millrace_postgres::Args::from_url(&url).pool().unwrap();
-    admin.get().await.unwrap().batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-    let (base, _) = url.rsplit_once('/').unwrap();
-    format!("{base}/{name}")
 }
 
 fn brokers() -> String {

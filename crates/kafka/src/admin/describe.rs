@@ -1,8 +1,8 @@
 //! `DescribeTopics`: rdkafka has no call for it, and no other answer of the brokers that it binds holds a topic's id.
 //!
-//! The only unsafe code of the crate. Each object of librdkafka is owned by a guard that destroys it once; pointers
-//! into the result are read before its event is destroyed and never kept.
-#![allow(unsafe_code)]
+//! Each object of librdkafka is owned by a guard that destroys it once; pointers into the result are read before its
+//! event is destroyed and never kept.
+#![allow(unsafe_code, reason = "the only one of the crate: librdkafka is called by hand, see above")]
 
 use std::{
     ffi::{CStr, CString, c_char},

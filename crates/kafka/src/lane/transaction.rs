@@ -66,9 +66,9 @@ pub(super) enum Load {
 
 impl Load {
     /// What was found too large, of the deliveries that failed.
-    fn oversize(self, outputs: &Outputs, failures: Failures) -> Option<Oversize> {
+    fn oversize(self, outputs: &Outputs, failures: &Failures) -> Option<Oversize> {
         let size = |&index: &usize| outputs.output(index).value.map_or(0, <[u8]>::len);
-        let index = failures.oversized.into_iter().max_by_key(size)?;
+        let index = failures.oversized.iter().copied().max_by_key(size)?;
         Some(Oversize { index, alone: matches!(self, Self::Try(_) | Self::All { together: 1 }) })
     }
 }
@@ -152,7 +152,7 @@ impl Transactions {
             Ok(()) => return Ok(Outcome::Committed),
             // A call fails as well when a delivery has: its report may say more.
             Err(Failure::Abort(error)) => self.abort(deadline).map(|failures| {
-                let which = failures.and_then(|failures| load.oversize(outputs, failures));
+                let which = failures.and_then(|failures| load.oversize(outputs, &failures));
                 which.map_or(Outcome::Aborted(error), Outcome::TooLarge)
             }),
             Err(Failure::TooLarge(which)) => self.abort(deadline).map(|_| Outcome::TooLarge(which)),
@@ -241,11 +241,10 @@ impl Transactions {
     fn delivered(&self, outputs: &Outputs, load: Load, deadline: &dyn Fn() -> bool) -> Result<(), Failure> {
         self.settle(deadline);
         let Some(failures) = self.deliveries().take_failures() else { return Ok(()) };
-        let first = failures.first.clone();
-        match load.oversize(outputs, failures) {
-            Some(which) => Err(Failure::TooLarge(which)),
-            None => Err(self.sort(first, "")),
-        }
+        Err(match load.oversize(outputs, &failures) {
+            Some(which) => Failure::TooLarge(which),
+            None => self.sort(failures.first, ""),
+        })
     }
 
     /// Waits until every record has its report; after the deadline, those in flight are given up.

@@ -1,7 +1,7 @@
 use millrace_postgres::copy::{Numeric, Writer, send};
 use uuid::Uuid;
 
-use crate::database::Database;
+use millrace_testkit::Database;
 
 const TABLE: &str =
     "CREATE TABLE t (n bigint, d double precision, b boolean, s text, x bytea, ts timestamptz, day date,
@@ -26,7 +26,7 @@ fn row(writer: &mut Writer, n: i64, text: &str) {
 
 #[tokio::test]
 async fn every_type_arrives_as_it_was_meant() {
-    let database = Database::fresh().await;
+    let database = Database::create("postgres").await.unwrap();
     let mut client = database.pool.get().await.unwrap();
     client.batch_execute(TABLE).await.unwrap();
     let mut writer = Writer::default();
@@ -45,12 +45,12 @@ async fn every_type_arrives_as_it_was_meant() {
     let rest = r#""\\x00ff","2023-11-14 22:13:20.123456+00",1969-12-31,00000000-0000-0000-0000-0000000000ff,-12345678.90123,"{""a"": [1]}","#;
     assert_eq!(shown, format!("(-9223372036854775808,-0.1,t,\"zuerst äß\",{rest})\n(7,-0.1,t,\"\",{rest})"));
     drop(client);
-    database.drop().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn any_range_of_the_rows_can_be_sent_and_a_bad_one_is_data() {
-    let database = Database::fresh().await;
+    let database = Database::create("postgres").await.unwrap();
     let mut client = database.pool.get().await.unwrap();
     client.batch_execute(TABLE).await.unwrap();
     let mut writer = Writer::default();
@@ -72,12 +72,12 @@ async fn any_range_of_the_rows_can_be_sent_and_a_bad_one_is_data() {
     let ids: Vec<i64> = client.query_one("SELECT array_agg(n ORDER BY n) FROM t", &[]).await.unwrap().get(0);
     assert_eq!(ids, [0, 2, 3]);
     drop(client);
-    database.drop().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn the_bounds_of_times_are_those_of_the_server() {
-    let database = Database::fresh().await;
+    let database = Database::create("postgres").await.unwrap();
     let mut client = database.pool.get().await.unwrap();
     client.batch_execute("CREATE TABLE b (ts timestamptz, day date)").await.unwrap();
     // The server's last moment is later than any that microseconds since 1970 can say.
@@ -102,12 +102,12 @@ async fn the_bounds_of_times_are_those_of_the_server() {
     assert_eq!(send(&transaction, &copy, &rows, &[0..2]).await.unwrap(), 2, "the server takes both ends");
     transaction.rollback().await.unwrap();
     drop(client);
-    database.drop().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn numerics_of_every_shape_arrive() {
-    let database = Database::fresh().await;
+    let database = Database::create("postgres").await.unwrap();
     let mut client = database.pool.get().await.unwrap();
     client.batch_execute("CREATE TABLE m (n bigint, v numeric)").await.unwrap();
     let cases = [
@@ -138,5 +138,5 @@ async fn numerics_of_every_shape_arrive() {
     }
     transaction.rollback().await.unwrap();
     drop(client);
-    database.drop().await;
+    database.remove().await.unwrap();
 }

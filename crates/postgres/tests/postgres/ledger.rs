@@ -2,7 +2,7 @@ use millrace_postgres::Ledger;
 use millrace_postgres::ledger::Key;
 use uuid::Uuid;
 
-use crate::database::Database;
+use millrace_testkit::Database;
 
 fn key(partition: i32) -> Key {
     Key { topic_id: Uuid::from_u128(7), partition }
@@ -10,7 +10,7 @@ fn key(partition: i32) -> Key {
 
 #[tokio::test]
 async fn the_one_who_comes_second_is_fenced() {
-    let database = Database::fresh().await;
+    let database = Database::create("postgres").await.unwrap();
     let mut first = database.pool.get().await.unwrap();
     let mut second = database.pool.get().await.unwrap();
     first.batch_execute("CREATE SCHEMA s").await.unwrap();
@@ -36,12 +36,12 @@ async fn the_one_who_comes_second_is_fenced() {
     assert_eq!(ledger.positions(&first, &[key(1), key(0)]).await.unwrap(), [0, 10]);
     assert_eq!(Ledger::new("s", "another").positions(&first, &[key(0)]).await.unwrap(), [0]);
     drop((first, second));
-    database.drop().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_transaction_that_rolls_back_leaves_the_ledger_where_it_was() {
-    let database = Database::fresh().await;
+    let database = Database::create("postgres").await.unwrap();
     let mut client = database.pool.get().await.unwrap();
     client.batch_execute("CREATE SCHEMA s").await.unwrap();
     Ledger::ensure(&client, "s").await.unwrap();
@@ -52,5 +52,5 @@ async fn a_transaction_that_rolls_back_leaves_the_ledger_where_it_was() {
     transaction.rollback().await.unwrap();
     assert_eq!(ledger.positions(&client, &[key(0)]).await.unwrap(), [0]);
     drop(client);
-    database.drop().await;
+    database.remove().await.unwrap();
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use millrace_postgres::Listener;
 use millrace_postgres::listen::Event;
 
-use crate::database::Database;
+use millrace_testkit::Database;
 
 async fn next(listener: &mut Listener) -> Event {
     tokio::time::timeout(Duration::from_secs(10), listener.next()).await.expect("an event within 10 s")
@@ -11,7 +11,7 @@ async fn next(listener: &mut Listener) -> Event {
 
 #[tokio::test]
 async fn a_listener_that_lost_its_connection_says_so_and_listens_again() {
-    let database = Database::fresh().await;
+    let database = Database::create("postgres").await.unwrap();
     let client = database.pool.get().await.unwrap();
     let mut listener = Listener::start(&database.pool, &["schemas", "Other"]);
     assert_eq!(next(&mut listener).await, Event::Connected);
@@ -26,5 +26,5 @@ async fn a_listener_that_lost_its_connection_says_so_and_listens_again() {
     client.batch_execute("NOTIFY \"Other\"").await.unwrap();
     assert_eq!(next(&mut listener).await, Event::Notified { channel: "Other".into(), payload: String::new() });
     drop((listener, client));
-    database.drop().await;
+    database.remove().await.unwrap();
 }

@@ -4,7 +4,6 @@
 #![allow(clippy::single_range_in_vec_init, reason = "ranges of rows, one of them here")]
 
 mod copy;
-mod database;
 mod ledger;
 mod listen;
 mod migrate;

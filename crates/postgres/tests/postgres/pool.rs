@@ -1,6 +1,6 @@
 use millrace_postgres::{Args, Class};
 
-use crate::database::Database;
+use millrace_testkit::Database;
 
 #[tokio::test]
 async fn a_pool_is_made_without_a_server_and_says_that_it_is_away() {
@@ -12,7 +12,7 @@ async fn a_pool_is_made_without_a_server_and_says_that_it_is_away() {
 
 #[tokio::test]
 async fn sessions_are_named_bounded_and_in_utc() {
-    let database = Database::fresh().await;
+    let database = Database::create("postgres").await.unwrap();
     let client = database.pool.get().await.unwrap();
     for (setting, value) in [("statement_timeout", "30s"), ("lock_timeout", "10s"), ("TimeZone", "UTC")] {
         let row = client.query_one(&format!("SHOW {setting}"), &[]).await.unwrap();
@@ -21,12 +21,12 @@ async fn sessions_are_named_bounded_and_in_utc() {
     let name: String = client.query_one("SHOW application_name", &[]).await.unwrap().get(0);
     assert!(name.starts_with("postgres-"), "the test binary's name, got {name}");
     drop(client);
-    database.drop().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_connection_that_the_server_ended_is_not_handed_out_again() {
-    let database = Database::fresh().await;
+    let database = Database::create("postgres").await.unwrap();
     let client = database.pool.get().await.unwrap();
     let error = client.batch_execute("SELECT pg_terminate_backend(pg_backend_pid())").await.unwrap_err();
     assert!(millrace_postgres::Error::from(error).is_retriable());
@@ -36,12 +36,12 @@ async fn a_connection_that_the_server_ended_is_not_handed_out_again() {
     }
     drop(client);
     database.pool.ready().await.unwrap();
-    database.drop().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn failures_are_told_apart_by_their_sqlstate() {
-    let database = Database::fresh().await;
+    let database = Database::create("postgres").await.unwrap();
     let client = database.pool.get().await.unwrap();
     client.batch_execute("CREATE TABLE t (id bigint PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
     for (sql, class) in [
@@ -56,5 +56,5 @@ async fn failures_are_told_apart_by_their_sqlstate() {
         assert!(error.sqlstate().is_some());
     }
     drop(client);
-    database.drop().await;
+    database.remove().await.unwrap();
 }

@@ -9,7 +9,7 @@ use millrace_schema::{
     framing::SchemaRef,
 };
 
-use crate::support::{Database, Replica, UID, record};
+use crate::support::{Replica, UID, database, record};
 
 fn schema(fields: &[&str]) -> Schema {
     Schema::parse(&record(fields)).unwrap()
@@ -17,7 +17,7 @@ fn schema(fields: &[&str]) -> Schema {
 
 #[tokio::test]
 async fn what_is_registered_is_found_by_every_name() {
-    let database = Database::create().await;
+    let database = database().await;
     let replica = Replica::start(&database);
     let client = Client::new(&Args::from_url(&replica.http)).unwrap();
     let mail = schema(&[UID]);
@@ -40,12 +40,12 @@ async fn what_is_registered_is_found_by_every_name() {
     assert!(matches!(client.by_ref(SchemaRef::Id(999_999)).await, Err(Error::NotFound(_))));
     assert!(matches!(client.latest("nobody").await, Err(Error::NotFound(_))));
     drop(replica);
-    database.remove().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_registry_that_is_away_is_unavailable_and_what_is_known_goes_on() {
-    let database = Database::create().await;
+    let database = database().await;
     let replica = Replica::start(&database);
     let client = Client::new(&Args::from_url(&replica.http)).unwrap();
     let registered = client.register("away", &schema(&[UID])).await.unwrap();
@@ -56,12 +56,12 @@ async fn a_registry_that_is_away_is_unavailable_and_what_is_known_goes_on() {
     assert_eq!(client.latest("away").await.unwrap().id, registered.id);
     let unknown = client.by_ref(SchemaRef::Id(registered.id + 1)).await.unwrap_err();
     assert!(unknown.is_retriable(), "{unknown}");
-    database.remove().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_watching_client_knows_the_newest_version_without_asking() {
-    let database = Database::create().await;
+    let database = database().await;
     let (first, second) = (Replica::start(&database), Replica::start(&database));
     let client = Client::new(&Args::from_url(&first.http).with_grpc(&first.grpc)).unwrap();
     client.register("news", &schema(&[UID])).await.unwrap();
@@ -78,5 +78,5 @@ async fn a_watching_client_knows_the_newest_version_without_asking() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     drop((first, second));
-    database.remove().await;
+    database.remove().await.unwrap();
 }

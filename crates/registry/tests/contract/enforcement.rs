@@ -1,13 +1,13 @@
 use serde_json::json;
 
-use crate::support::{Database, Replica, UID, record};
+use crate::support::{Replica, UID, database, record};
 
 const COUNT: &str = r#"{"name":"url_count","type":"long"}"#;
 const OPTIONAL: &str = r#"{"name":"url_count","type":["null","long"],"default":null}"#;
 
 #[tokio::test]
 async fn a_schema_that_cannot_read_the_latest_is_refused_on_every_replica_with_the_field() {
-    let database = Database::create().await;
+    let database = database().await;
     let (first, second) =
         (Replica::start(&database), Replica::start_with(&database, &["--incompatible-code", "40901"]));
     first.register("mail-value", &record(&[UID])).await;
@@ -22,12 +22,12 @@ async fn a_schema_that_cannot_read_the_latest_is_refused_on_every_replica_with_t
 
     assert_eq!(second.register("mail-value", &record(&[UID, OPTIONAL])).await["version"], 2);
     drop((first, second));
-    database.remove().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn the_level_decides_against_which_versions_and_in_which_direction() {
-    let database = Database::create().await;
+    let database = database().await;
     let replica = Replica::start(&database);
     let (plain, wide) = (record(&[UID]), record(&[UID, COUNT]));
     replica.register("level-value", &wide).await;
@@ -49,12 +49,12 @@ async fn the_level_decides_against_which_versions_and_in_which_direction() {
     let (status, one) = replica.call("POST", "/compatibility/subjects/level-value/versions/1", Some(body)).await;
     assert_eq!((status, one), (200, json!({"is_compatible": false})));
     drop(replica);
-    database.remove().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn levels_are_set_read_and_taken_back() {
-    let database = Database::create().await;
+    let database = database().await;
     let replica = Replica::start(&database);
     assert_eq!(replica.get("/config").await.1, json!({"compatibilityLevel": "BACKWARD"}));
     assert_eq!(replica.get("/config/s").await.1["error_code"], 40408);
@@ -72,5 +72,5 @@ async fn levels_are_set_read_and_taken_back() {
         assert_eq!((status, &answer["error_code"]), (422, &json!(code)), "{answer}");
     }
     drop(replica);
-    database.remove().await;
+    database.remove().await.unwrap();
 }

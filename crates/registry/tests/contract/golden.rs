@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::{Database, Replica};
+use crate::support::{Replica, database};
 
 /// Values of Confluent's own registry.
 const GOLDEN: [(&str, &str); 3] = [
@@ -11,7 +11,7 @@ const GOLDEN: [(&str, &str); 3] = [
 
 #[tokio::test]
 async fn guids_are_those_of_confluent_and_lead_back_to_the_schema() {
-    let database = Database::create().await;
+    let database = database().await;
     let replica = Replica::start(&database);
     for (n, (schema, guid)) in GOLDEN.into_iter().enumerate() {
         let spaced = schema.replace(':', " : ").replace(',', " ,\n ");
@@ -26,5 +26,5 @@ async fn guids_are_those_of_confluent_and_lead_back_to_the_schema() {
         assert_eq!(ids, json!([{"context": ".", "id": registered["id"]}]));
     }
     drop(replica);
-    database.remove().await;
+    database.remove().await.unwrap();
 }

@@ -2,7 +2,9 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::{Database, Replica};
+use millrace_testkit::Database;
+
+use crate::support::{Replica, database};
 
 fn registry() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-registry"));
@@ -31,7 +33,7 @@ fn bad_usage_and_bad_configuration_end_with_64_and_say_why() {
 
 #[tokio::test]
 async fn a_database_that_was_not_migrated_is_refused_and_migrate_mends_it() {
-    let database = Database::create_bare().await;
+    let database = Database::create("registry").await.unwrap();
     let output = registry()
         .args(["serve", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"])
         .env("DATABASE_URL", &database.url)
@@ -47,12 +49,12 @@ async fn a_database_that_was_not_migrated_is_refused_and_migrate_mends_it() {
     let replica = Replica::start(&database);
     assert_eq!(replica.get("/subjects").await.0, 200);
     drop(replica);
-    database.remove().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn sigterm_ends_it_with_0_and_watchers_do_not_hold_it_up() {
-    let database = Database::create().await;
+    let database = database().await;
     let replica = Replica::start(&database);
     replica.register("s", "\"int\"").await;
     let request = millrace_proto::registry::v1::WatchRequest { after_revision: 0, subject_prefix: String::new() };
@@ -61,5 +63,5 @@ async fn sigterm_ends_it_with_0_and_watchers_do_not_hold_it_up() {
     let status = tokio::task::spawn_blocking(|| replica.terminate()).await.unwrap();
     assert_eq!(status.code(), Some(0));
     assert_eq!(changes.message().await.unwrap_err().code(), tonic::Code::Unavailable);
-    database.remove().await;
+    database.remove().await.unwrap();
 }

@@ -3,11 +3,11 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::{Database, Replica, UID, record};
+use crate::support::{Replica, UID, database, record};
 
 #[tokio::test]
 async fn concurrent_registrations_of_one_schema_give_one_id_and_one_version() {
-    let database = Database::create().await;
+    let database = database().await;
     let replicas = Arc::new([Replica::start(&database), Replica::start(&database)]);
     let mut tasks = JoinSet::new();
     for n in 0..48 {
@@ -18,13 +18,13 @@ async fn concurrent_registrations_of_one_schema_give_one_id_and_one_version() {
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert_eq!(replicas[0].get("/subjects/one-value/versions").await.1, json!([1]));
     drop(replicas);
-    database.remove().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn concurrent_registrations_of_different_schemas_leave_no_hole_and_no_double() {
     const SCHEMAS: usize = 40;
-    let database = Database::create().await;
+    let database = database().await;
     let replicas = Arc::new([Replica::start(&database), Replica::start(&database)]);
     replicas[0].set_level("many-value", "NONE").await;
     let mut tasks = JoinSet::new();
@@ -43,12 +43,12 @@ async fn concurrent_registrations_of_different_schemas_leave_no_hole_and_no_doub
     let ids: BTreeSet<u64> = pairs.iter().map(|pair| pair.1).collect();
     assert_eq!(ids.len(), SCHEMAS);
     drop(replicas);
-    database.remove().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn one_content_has_one_id_in_all_subjects() {
-    let database = Database::create().await;
+    let database = database().await;
     let replicas = Arc::new([Replica::start(&database), Replica::start(&database)]);
     let mut tasks = JoinSet::new();
     for n in 0..20 {
@@ -61,12 +61,12 @@ async fn one_content_has_one_id_in_all_subjects() {
     let (_, subjects) = replicas[0].get(&format!("/schemas/ids/{id}/subjects?offset=18")).await;
     assert_eq!(subjects, json!(["subject-18", "subject-19"]));
     drop(replicas);
-    database.remove().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_replica_killed_while_it_registers_leaves_no_hole_and_no_lock() {
-    let database = Database::create().await;
+    let database = database().await;
     let survivor = Arc::new(Replica::start(&database));
     survivor.set_level("kill-value", "NONE").await;
     for round in 0..3 {
@@ -90,5 +90,5 @@ async fn a_replica_killed_while_it_registers_leaves_no_hole_and_no_lock() {
     let (_, versions) = survivor.get("/subjects/kill-value/versions").await;
     assert_eq!(versions, json!((1..=90).collect::<Vec<_>>()));
     drop(survivor);
-    database.remove().await;
+    database.remove().await.unwrap();
 }

@@ -1,12 +1,12 @@
 use serde_json::{Value, json};
 
-use crate::support::{Database, Replica, UID, record};
+use crate::support::{Replica, UID, database, record};
 
 const NUMBER: &str = r#"{"name":"n","type":"int","default":0}"#;
 
 #[tokio::test]
 async fn every_refusal_has_confluents_code() {
-    let database = Database::create().await;
+    let database = database().await;
     let replica = Replica::start(&database);
     replica.register("known", &record(&[UID])).await;
     let schema = |text: &str| Some(json!({"schema": text}));
@@ -44,12 +44,12 @@ async fn every_refusal_has_confluents_code() {
         assert!(answer["message"].is_string());
     }
     drop(replica);
-    database.remove().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn bodies_and_media_types_have_their_limits() {
-    let database = Database::create().await;
+    let database = database().await;
     let replica = Replica::start(&database);
     let big = record(&[&format!(r#"{{"name":"a","type":"int","doc":"{}"}}"#, "x".repeat(1_100_000))]);
     let (status, body) = replica.try_register("big", &big).await;
@@ -74,12 +74,12 @@ async fn bodies_and_media_types_have_their_limits() {
     let plain = replica.request("GET", "/subjects").header("accept", "application/json").send().await.unwrap();
     assert_eq!(plain.headers()["content-type"], "application/json");
     drop(replica);
-    database.remove().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn what_is_found_is_whole() {
-    let database = Database::create().await;
+    let database = database().await;
     let replica = Replica::start(&database);
     let (first, second) = (record(&[UID]), record(&[UID, NUMBER]));
     let one = replica.register("a%2Fb", &first).await;
@@ -112,12 +112,12 @@ async fn what_is_found_is_whole() {
     let by_id = replica.request("GET", &format!("/schemas/ids/{}", one["id"])).send().await.unwrap();
     assert!(by_id.headers()["cache-control"].to_str().unwrap().contains("immutable"));
     drop(replica);
-    database.remove().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_deleted_version_is_hidden_first_and_its_number_never_comes_back() {
-    let database = Database::create().await;
+    let database = database().await;
     let replica = Replica::start(&database);
     let (first, second) = (record(&[UID]), record(&[UID, NUMBER]));
     let one = replica.register("del", &first).await;
@@ -138,12 +138,12 @@ async fn a_deleted_version_is_hidden_first_and_its_number_never_comes_back() {
     // Records outlive versions: what they name stays readable.
     assert_eq!(replica.get(&format!("/schemas/ids/{}", one["id"])).await.0, 200);
     drop(replica);
-    database.remove().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn references_are_resolved_kept_and_protected() {
-    let database = Database::create().await;
+    let database = database().await;
     let replica = Replica::start(&database);
     replica
         .register(
@@ -160,5 +160,5 @@ async fn references_are_resolved_kept_and_protected() {
     assert_eq!(replica.call("DELETE", "/subjects/address/versions/1", None).await.1["error_code"], 42206);
     assert_eq!(replica.get(&format!("/schemas/ids/{}", registered["id"])).await.1["references"], references);
     drop(replica);
-    database.remove().await;
+    database.remove().await.unwrap();
 }

@@ -2,13 +2,13 @@
 
 use std::process::Command;
 
-use crate::support::{Database, Replica};
+use crate::support::{Replica, database};
 
 const SCRIPT: &str = include_str!("stock_client.py");
 
 #[tokio::test]
 async fn confluents_python_client_produces_consumes_and_evolves() {
-    let database = Database::create().await;
+    let database = database().await;
     let replica = Replica::start(&database);
     let url = replica.http.clone();
     let said = tokio::task::spawn_blocking(move || {
@@ -19,5 +19,5 @@ async fn confluents_python_client_produces_consumes_and_evolves() {
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     assert_eq!(String::from_utf8_lossy(&said.stdout).lines().last(), Some("every call answered as by Confluent"));
     drop(replica);
-    database.remove().await;
+    database.remove().await.unwrap();
 }

@@ -7,45 +7,17 @@ use std::{
     time::Duration,
 };
 
-use millrace_postgres::{Args, Pool, migrate};
+use millrace_postgres::migrate;
 use millrace_proto::registry::v1::registry_service_client::RegistryServiceClient;
+use millrace_testkit::Database;
 use serde_json::{Value, json};
 use tonic::transport::Channel;
-use uuid::Uuid;
 
 /// A database of one test's own, migrated.
-pub(crate) struct Database {
-    name: String,
-    pub(crate) url: String,
-    admin: Pool,
-    pub(crate) pool: Pool,
-}
-
-impl Database {
-    pub(crate) async fn create() -> Self {
-        let database = Self::create_bare().await;
-        migrate(&database.pool, "registry", millrace_registry::MIGRATIONS).await.unwrap();
-        database
-    }
-
-    /// One that nothing was done to.
-    pub(crate) async fn create_bare() -> Self {
-        let base = std::env::var("DATABASE_URL")
-            .expect("DATABASE_URL must name a Postgres in which databases can be created; `make test` starts one");
-        let name = format!("registry_{}", Uuid::new_v4().simple());
-        let admin = Args::from_url(&base).pool().unwrap();
-        admin.get().await.unwrap().batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-        let (server, _) = base.rsplit_once('/').unwrap();
-        let url = format!("{server}/{name}");
-        let pool = Args::from_url(&url).pool().unwrap();
-        Self { name, url, admin, pool }
-    }
-
-    /// Removes it; a failed test leaves it to be looked at.
-    pub(crate) async fn remove(self) {
-        let client = self.admin.get().await.unwrap();
-        client.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await.unwrap();
-    }
+pub(crate) async fn database() -> Database {
+    let database = Database::create("registry").await.unwrap();
+    migrate(&database.pool, "registry", millrace_registry::MIGRATIONS).await.unwrap();
+    database
 }
 
 /// A registry process.

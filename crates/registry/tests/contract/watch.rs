@@ -5,7 +5,7 @@ use serde_json::Value;
 use tokio::{task::JoinSet, time::timeout};
 use tonic::Streaming;
 
-use crate::support::{Database, Replica, UID, record};
+use crate::support::{Replica, UID, database, record};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -34,7 +34,7 @@ fn place(change: &WatchResponse) -> (ChangeKind, &str, u32) {
 
 #[tokio::test]
 async fn a_watcher_resumes_at_another_replica_after_its_own_was_killed() {
-    let database = Database::create().await;
+    let database = database().await;
     let (first, second) = (Replica::start(&database), Replica::start(&database));
     let mut changes = watch(&first, 0).await;
     // What happens at one replica is told by the other, at once.
@@ -64,13 +64,13 @@ async fn a_watcher_resumes_at_another_replica_after_its_own_was_killed() {
     second.register("w", &field("b")).await;
     assert_eq!(place(&next(&mut fresh).await), (ChangeKind::Registered, "w", 3));
     drop(second);
-    database.remove().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn watchers_see_every_change_once_and_in_order_however_many_write() {
     const CHANGES: usize = 120;
-    let database = Database::create().await;
+    let database = database().await;
     let replicas = Arc::new([Replica::start(&database), Replica::start(&database)]);
     let mut streams = [watch(&replicas[0], 0).await, watch(&replicas[1], 0).await];
     let mut writers = JoinSet::new();
@@ -86,12 +86,12 @@ async fn watchers_see_every_change_once_and_in_order_however_many_write() {
     }
     writers.join_all().await;
     drop(replicas);
-    database.remove().await;
+    database.remove().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_watcher_misses_nothing_when_the_listening_connection_is_lost() {
-    let database = Database::create().await;
+    let database = database().await;
     let replica = Replica::start(&database);
     let mut changes = watch(&replica, 0).await;
     replica.register("l", &field("a")).await;
@@ -109,5 +109,5 @@ async fn a_watcher_misses_nothing_when_the_listening_connection_is_lost() {
     }
     assert_eq!(place(&next(&mut changes).await), (ChangeKind::Registered, "l", 2));
     drop(replica);
-    database.remove().await;
+    database.remove().await.unwrap();
 }

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use millrace_postgres::{Transaction, types::ToSql};
+use millrace_postgres::{Transaction, storable, types::ToSql};
 use serde_json::Value;
 
 use super::{
@@ -145,7 +145,7 @@ impl Store {
                 return Err(Error::Strange(format!("attempt {} was mapped without items", done.token)));
             };
             let expand = tx.prepare_cached(EXPAND).await.map_err(db)?;
-            let values = Value::Array(items.iter().map(storable).collect());
+            let values = Value::Array(items.iter().map(storable_json).collect());
             tx.execute(&expand, &[&done.key.run.0, &done.key.task, &values, &(items.len() as i32)])
                 .await
                 .map_err(db)?;
@@ -216,8 +216,8 @@ impl Columns {
             Outcome::Expanded(_) => (Mapped, None, None, 0),
         };
         let (output, error) = match &report.outcome {
-            Outcome::Succeeded(output) => (output.as_ref().map(storable), None),
-            Outcome::Failed { error, .. } | Outcome::Interrupted { error, .. } => (None, Some(text(error))),
+            Outcome::Succeeded(output) => (output.as_ref().map(storable_json), None),
+            Outcome::Failed { error, .. } | Outcome::Interrupted { error, .. } => (None, Some(storable(error))),
             Outcome::Expanded(items) if items.len() > MAX_ITEMS => {
                 (None, Some(format!("mapped over {} items; at most {MAX_ITEMS}", items.len())))
             }
@@ -233,17 +233,14 @@ impl Columns {
     }
 }
 
-/// Text that Postgres can hold.
-fn text(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
-}
-
 /// A value that Postgres can hold.
-pub(super) fn storable(value: &Value) -> Value {
+pub(super) fn storable_json(value: &Value) -> Value {
     match value {
-        Value::String(it) => Value::String(text(it)),
-        Value::Array(items) => Value::Array(items.iter().map(storable).collect()),
-        Value::Object(fields) => Value::Object(fields.iter().map(|(name, it)| (text(name), storable(it))).collect()),
+        Value::String(it) => Value::String(storable(it)),
+        Value::Array(items) => Value::Array(items.iter().map(storable_json).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(name, it)| (storable(name), storable_json(it))).collect())
+        }
         other => other.clone(),
     }
 }

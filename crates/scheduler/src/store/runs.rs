@@ -3,7 +3,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{READY, Store, WHOLE, db, finish::storable};
+use super::{READY, Store, WHOLE, db, finish::storable_json};
 use crate::{
     error::Result,
     plan::Plan,
@@ -74,7 +74,7 @@ impl Store {
     /// Adds a run, unless there is one of its key.
     pub async fn add_run(&self, run: &NewRun) -> Result<Option<RunId>> {
         let NewRun { dag, plan, binding, key, kind, class, logical_at, interval, params } = run;
-        let params = &storable(params);
+        let params = &storable_json(params);
         let hash = plan.hash.0.as_slice();
         let tasks = 0..plan.graph.len();
         let numbers: Vec<i16> = tasks.clone().map(|task| task as i16).collect();

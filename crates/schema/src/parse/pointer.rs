@@ -1,5 +1,7 @@
 use std::fmt;
 
+use millrace_core::document::segment;
+
 use super::ParseError;
 
 /// A place in the text, kept on the stack until somebody asks.
@@ -28,7 +30,7 @@ impl fmt::Display for Pointer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => Ok(()),
-            Self::Key(parent, key) => write!(f, "{parent}/{}", key.replace('~', "~0").replace('/', "~1")),
+            Self::Key(parent, key) => write!(f, "{parent}/{}", segment(key)),
             Self::Index(parent, index) => write!(f, "{parent}/{index}"),
         }
     }
