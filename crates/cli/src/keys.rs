@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     Output,
-    connect::{Authorized, channel, explain},
+    connect::{Authorized, answer, channel},
 };
 
 /// The gateway's key service.
@@ -90,8 +90,7 @@ impl Command {
     pub(crate) async fn run(self, output: Output) -> anyhow::Result<()> {
         match self {
             Self::Create { admin, name, pipelines } => {
-                let answer = admin.client()?.create_key(CreateKeyRequest { name, pipelines }).await;
-                let answer = answer.map_err(|status| explain(&status))?.into_inner();
+                let answer = answer(admin.client()?.create_key(CreateKeyRequest { name, pipelines }).await)?;
                 let row = Row { secret: Some(answer.secret), ..answer.key.unwrap_or_default().into() };
                 output.value(&row, |row| {
                     if output.is_terminal() {
@@ -101,9 +100,8 @@ impl Command {
                 })
             }
             Self::List { admin, revoked } => {
-                let answer = admin.client()?.list_keys(ListKeysRequest { include_revoked: revoked }).await;
-                let keys = answer.map_err(|status| explain(&status))?.into_inner().keys;
-                let rows: Vec<Row> = keys.into_iter().map(Row::from).collect();
+                let answer = answer(admin.client()?.list_keys(ListKeysRequest { include_revoked: revoked }).await)?;
+                let rows: Vec<Row> = answer.keys.into_iter().map(Row::from).collect();
                 output.rows(&rows, &["ID", "NAME", "PIPELINES", "CREATED", "REVOKED"], |row| {
                     let time = |at: Option<Timestamp>| at.map(|at| format!("{at:.0}")).unwrap_or_default();
                     let pipelines = row.pipelines.join(",");
@@ -111,8 +109,7 @@ impl Command {
                 })
             }
             Self::Revoke { admin, id } => {
-                let answer = admin.client()?.revoke_key(RevokeKeyRequest { id }).await;
-                let key = answer.map_err(|status| explain(&status))?.into_inner().key.unwrap_or_default();
+                let key = answer(admin.client()?.revoke_key(RevokeKeyRequest { id }).await)?.key.unwrap_or_default();
                 output.value(&Row::from(key), |row| format!("key {} is revoked", row.id))
             }
         }

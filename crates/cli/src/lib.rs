@@ -4,12 +4,14 @@
 //! publish ----> gateway (gRPC)          keys ----> gateway (gRPC, admin token)
 //! tail, dead -> Kafka                   pipeline -> registry, Kafka, Postgres
 //! trace ------> Kafka and Postgres      dev -----> the local stack
+//! dag --------> scheduler (gRPC)
 //! ```
 //!
 //! Where things are comes from flags, else from the environment, else from `.millrace/env` of the local stack in this folder or
 //! above it: after `millrace dev up` every command just works.
 
 mod connect;
+mod dag;
 mod dead;
 mod decode;
 pub mod dev;
@@ -59,6 +61,9 @@ enum Subcommands {
     /// List dead letters, look into them, and send mended ones through again.
     #[command(subcommand)]
     Dead(dead::Command),
+    /// Put workflows in force, run them, and see why they do not run.
+    #[command(subcommand)]
+    Dag(dag::Command),
     /// Start, stop and inspect the local stack.
     #[command(subcommand)]
     Dev(dev::Command),
@@ -107,6 +112,7 @@ impl Args {
             Subcommands::Keys(command) => command.run(output).await,
             Subcommands::Pipeline(command) => command.run(output).await,
             Subcommands::Dead(command) => command.run(output).await,
+            Subcommands::Dag(command) => command.run(output).await,
             Subcommands::Dev(command) => command.run(output).await,
             Subcommands::Completions { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "millrace", &mut std::io::stdout());

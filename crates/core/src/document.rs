@@ -5,9 +5,11 @@
 
 mod faults;
 mod source;
+mod split;
 
 pub use faults::{Fault, Faults};
-pub use source::{Source, segment};
+pub use source::{Source, files_in, segment};
+pub use split::split;
 
 use jsonschema::{ValidationError, error::ValidationErrorKind};
 use schemars::JsonSchema;

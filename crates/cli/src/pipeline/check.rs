@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use millrace_core::{Fault, Faults, Pipeline, Source};
+use millrace_core::{Fault, Faults, Pipeline, Source, document};
 use millrace_policy::Policy;
 use millrace_schema::{FieldPath, Schema, columns, projection};
 use serde::Serialize;
@@ -53,10 +53,7 @@ fn documents(paths: &[PathBuf]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-            let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_pipeline(path)).collect();
-            found.sort();
-            files.extend(found);
+            files.extend(document::files_in(path).into_iter().filter(|path| is_pipeline(path)));
         } else {
             files.push(path.clone());
         }
@@ -65,7 +62,7 @@ fn documents(paths: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 fn is_pipeline(path: &Path) -> bool {
-    path.is_file() && Source::read(path).is_ok_and(|source| source.value()["kind"] == "Pipeline")
+    Source::read(path).is_ok_and(|source| source.value()["kind"] == "Pipeline")
 }
 
 /// Which column holds which field.

@@ -8,13 +8,13 @@ use millrace_proto::gateway::v1::{
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::{
     input::Batch,
     tally::{Summary, Tally},
 };
-use crate::connect::{Authorized, explain};
+use crate::connect::{Authorized, explain, is_retriable};
 
 /// The first wait after a failure; doubled each time up to [`MAX_WAIT`].
 const MIN_WAIT: Duration = Duration::from_millis(100);
@@ -167,14 +167,6 @@ fn settle(batch: Batch, results: Vec<EventResult>, tally: &mut Tally) -> anyhow:
     }
     tally.reached(batch.position);
     Ok((!again.events.is_empty()).then_some((again, reason)))
-}
-
-/// Whether the same request may succeed later.
-fn is_retriable(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
-    )
 }
 
 /// Not faster than so many events per second.

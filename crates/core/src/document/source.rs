@@ -1,4 +1,7 @@
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 use serde_json::{Map, Number, Value};
@@ -123,6 +126,18 @@ impl Source {
             Scalar::String(text) => Value::String(text.to_string()),
         }
     }
+}
+
+/// The files of a folder that can be documents, by their names: `*.yaml`, `*.yml` and `*.json`, in order.
+pub fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|ext| ["yaml", "yml", "json"].iter().any(|known| ext == *known)))
+        .collect();
+    files.sort();
+    files
 }
 
 /// The JSON pointer of a member.

@@ -1,12 +1,9 @@
 //! What the JSON Schema of the document cannot say.
 
-use std::{
-    collections::HashSet,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashSet, path::PathBuf};
 
 use super::Pipeline;
-use crate::document::{Fault, Faults, Source};
+use crate::document::{self, Fault, Faults, Source};
 
 /// Faults across fields.
 pub(super) fn check(pipeline: &Pipeline, source: &Source) -> Faults {
@@ -68,7 +65,7 @@ pub(super) fn sources(paths: &[PathBuf], faults: &mut Vec<Fault>) -> Vec<Source>
     let mut sources = Vec::new();
     for path in paths {
         let folder = path.is_dir();
-        for file in if folder { documents_in(path) } else { vec![path.clone()] } {
+        for file in if folder { document::files_in(path) } else { vec![path.clone()] } {
             match Source::read(&file) {
                 Ok(source) if !folder || source.value()["kind"] == "Pipeline" => sources.push(source),
                 Ok(_) => {}
@@ -87,17 +84,6 @@ pub(super) fn sources(paths: &[PathBuf], faults: &mut Vec<Fault>) -> Vec<Source>
         }
     }
     sources
-}
-
-fn documents_in(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|ext| ["yaml", "yml", "json"].iter().any(|known| ext == *known)))
-        .collect();
-    files.sort();
-    files
 }
 
 #[cfg(test)]
