@@ -60,6 +60,7 @@ bench: prerequisites build ## Measure speed: tables with floors and ratios.
 
 soak: prerequisites build ## Kill services in turn and count, for as long as asked: make soak MINUTES=60.
 	@MILLRACE_SOAK_MINUTES=$(MINUTES) $(cargo) test --release --locked --workspace --test it -- --nocapture whatever_dies
+	@MILLRACE_TEST_TASKS=100000 $(with_stack) $(cargo) test --release --locked --workspace --test it -- --nocapture whoever_dies
 	@$(cargo) test --release --locked --workspace --lib -- --ignored over_forty_years
 
 clean: down ## Stop everything and remove what was built and stored.

@@ -24,6 +24,8 @@ pub enum Part {
     Importer,
     /// `millrace-alerter`.
     Alerter,
+    /// `millrace-scheduler`.
+    Scheduler,
 }
 
 impl Part {
@@ -31,11 +33,20 @@ impl Part {
     pub const STORES: [Self; 2] = [Self::Kafka, Self::Postgres];
 
     /// The services, in the order in which they start.
-    pub const SERVICES: [Self; 5] = [Self::Registry, Self::Gateway, Self::Scorer, Self::Importer, Self::Alerter];
+    pub const SERVICES: [Self; 6] =
+        [Self::Registry, Self::Gateway, Self::Scorer, Self::Importer, Self::Alerter, Self::Scheduler];
 
     /// All of them, in the order in which they start.
-    pub const ALL: [Self; 7] =
-        [Self::Kafka, Self::Postgres, Self::Registry, Self::Gateway, Self::Scorer, Self::Importer, Self::Alerter];
+    pub const ALL: [Self; 8] = [
+        Self::Kafka,
+        Self::Postgres,
+        Self::Registry,
+        Self::Gateway,
+        Self::Scorer,
+        Self::Importer,
+        Self::Alerter,
+        Self::Scheduler,
+    ];
 
     /// The name in commands, folders and log files.
     pub fn name(self) -> &'static str {
@@ -47,6 +58,7 @@ impl Part {
             Self::Scorer => "scorer",
             Self::Importer => "importer",
             Self::Alerter => "alerter",
+            Self::Scheduler => "scheduler",
         }
     }
 

@@ -65,6 +65,7 @@ impl Ports {
         match part {
             Part::Gateway => Some(self.at(50)),
             Part::Registry => Some(self.at(82)),
+            Part::Scheduler => Some(self.at(84)),
             _ => None,
         }
     }
@@ -86,6 +87,7 @@ impl Ports {
             Part::Scorer => 12,
             Part::Importer => 13,
             Part::Alerter => 14,
+            Part::Scheduler => 15,
             Part::Kafka | Part::Postgres => return None,
         };
         Some(self.at(offset))

@@ -15,6 +15,9 @@ use crate::{Error, Part, Ports, Result, http};
 /// under load (importer: 141 MiB instead of 124) and is no faster; 30 ms are slower.
 const PURGE_DELAY: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "100");
 
+/// How long process tasks go on after a stack that has ended.
+const FENCE: &str = "5s";
+
 /// What the services are told beside addresses.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -24,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) pipelines: Option<PathBuf>,
     /// One model bundle a folder.
     pub(crate) models: PathBuf,
+    /// What the scheduler's process tasks do.
+    pub(crate) scheduler: PathBuf,
     /// Of the gateway's key service.
     pub(crate) admin_token: String,
 }
@@ -70,6 +75,7 @@ impl Settings {
         }
         command.env("MILLRACE_INSTANCE_ID", format!("{part}-0"));
         command.env("MILLRACE_MODELS", &self.models);
+        command.env("MILLRACE_SCHEDULER_FOLDER", &self.scheduler).env("MILLRACE_SCHEDULER_FENCE", FENCE);
         command.env("MILLRACE_ADMIN_TOKEN", &self.admin_token);
         if std::env::var_os(PURGE_DELAY.0).is_none() {
             command.env(PURGE_DELAY.0, PURGE_DELAY.1);

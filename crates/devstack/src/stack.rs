@@ -102,6 +102,7 @@ impl Builder {
             binaries: self.binaries.map_or_else(service::beside_us, Ok)?,
             pipelines: self.pipelines,
             models: self.models.unwrap_or_else(|| folder.path().join("models")),
+            scheduler: folder.path().join("scheduler"),
             admin_token: folder.secret("admin-token")?,
         };
         let env = Env::stores(self.ports, &password);
@@ -154,6 +155,7 @@ impl Stack {
             self.parts.start(Part::Scorer),
             self.parts.start(Part::Importer),
             self.parts.start(Part::Alerter),
+            self.parts.start(Part::Scheduler),
         )?;
         self.write_env()
     }

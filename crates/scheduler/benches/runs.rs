@@ -13,7 +13,7 @@ use millrace_core::Source;
 use millrace_postgres::migrate;
 use millrace_scheduler::{
     plan::{Plan, Templates},
-    store::{MIGRATIONS, NewRun, Outcome, Report, SCHEMA, Store},
+    store::{InstanceId, MIGRATIONS, NewRun, Outcome, Report, SCHEMA, Store},
 };
 use millrace_testkit::Database;
 
@@ -35,6 +35,9 @@ async fn main() {
     let database = Database::create("scheduler_bench").await.unwrap();
     migrate(&database.pool, SCHEMA, MIGRATIONS).await.unwrap();
     let store = Store::new(database.pool.clone());
+    for replica in 0..REPLICAS {
+        store.register(&replica.to_string(), "here", Duration::from_hours(1)).await.unwrap();
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("{cores} cores with Postgres on them, {REPLICAS} replicas in one process");
     println!("| what | measured | bar | |\n|---|---|---|---|");
@@ -60,7 +63,7 @@ async fn wide(store: &Store) {
             tokio::spawn(async move {
                 let mut done = 0;
                 loop {
-                    let launches = store.claim(replica as i64, BATCH).await.unwrap();
+                    let launches = store.claim(InstanceId(replica as i64 + 1), BATCH).await.unwrap();
                     if launches.is_empty() {
                         return done;
                     }
@@ -93,11 +96,11 @@ async fn chain(store: &Store, commit: Duration) {
     let dag = store.save_plan(&plan).await.unwrap();
     store.add_run(&NewRun::by_hand(dag, &plan, "chain")).await.unwrap();
     let mut hops = Vec::with_capacity(CHAIN);
-    let mut token = store.claim(0, 1).await.unwrap()[0].token;
+    let mut token = store.claim(InstanceId(1), 1).await.unwrap()[0].token;
     loop {
         let began = Instant::now();
         finish(store, [token].into_iter()).await;
-        let launches = store.claim(0, 1).await.unwrap();
+        let launches = store.claim(InstanceId(1), 1).await.unwrap();
         let Some(launch) = launches.first() else { break };
         hops.push(began.elapsed());
         token = launch.token;
@@ -128,7 +131,7 @@ async fn commit(database: &Database) -> Duration {
 }
 
 async fn finish(store: &Store, tokens: impl Iterator<Item = i64>) -> usize {
-    let reports: Vec<Report> = tokens.map(|token| Report { token, outcome: Outcome::Succeeded(None) }).collect();
+    let reports: Vec<Report> = tokens.map(|token| Report::new(token, Outcome::Succeeded(None))).collect();
     store.finish(&reports).await.unwrap().accepted.len()
 }
 

@@ -1,4 +1,4 @@
--- Every version of every document that was ever applied. A run is pinned to these.
+-- Every text that a run was ever pinned to: DAGs with their templates put in, and bindings.
 CREATE TABLE document (
     hash       bytea PRIMARY KEY,
     kind       text NOT NULL,
@@ -8,33 +8,112 @@ CREATE TABLE document (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
-CREATE TABLE dag (
-    id         integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name       text NOT NULL UNIQUE,
-    hash       bytea NOT NULL REFERENCES document,
-    paused     boolean NOT NULL DEFAULT false,
-    applied_at timestamptz NOT NULL DEFAULT now()
+-- What is in force, as its author wrote it (as JSON).
+CREATE TABLE applied (
+    kind       text NOT NULL,
+    name       text NOT NULL,
+    body       jsonb NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (kind, name)
 );
 
--- Processes that run tasks. One that has not renewed its lease is looked after by the others.
+CREATE INDEX applied_binding ON applied ((body #>> '{spec,dag}')) WHERE kind = 'Binding';
+
+-- What has runs: a DAG with one binding, or without any.
+CREATE TABLE flow (
+    id            integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    dag           text NOT NULL,
+    -- Empty: none.
+    binding       text NOT NULL DEFAULT '',
+    hash          bytea NOT NULL REFERENCES document,
+    binding_hash  bytea REFERENCES document,
+    -- A DAG that has bindings does not run without one.
+    active        boolean NOT NULL DEFAULT true,
+    paused        boolean NOT NULL DEFAULT false,
+    -- Runs at once.
+    runs_limit    integer NOT NULL DEFAULT 16,
+    -- Every moment up to here is accounted for.
+    cursor_at     timestamptz,
+    -- Moments from `coalescing_since` on were coalesced into one that the cursor has not come to.
+    coalescing_since timestamptz,
+    coalescing_into  timestamptz,
+    -- More moments are to be accounted for at once: until then nothing is caught up.
+    filling       boolean NOT NULL DEFAULT false,
+    -- Moments before it were missed, however short ago.
+    resumed_at    timestamptz,
+    -- When to look at it next; none without a schedule.
+    next_at       timestamptz,
+    -- When it is due next, for people.
+    due_at        timestamptz,
+    UNIQUE (dag, binding)
+) WITH (fillfactor = 50);
+
+CREATE INDEX flow_next ON flow (next_at) WHERE next_at IS NOT NULL AND active AND NOT paused;
+
+-- What becomes of each moment of a schedule. Moments that were passed over by one rule may be one row: from `at` to
+-- `until`, both with it, `count` of them.
+CREATE TABLE slot (
+    flow_id integer NOT NULL,
+    at      timestamptz NOT NULL,
+    until   timestamptz NOT NULL,
+    count   bigint NOT NULL,
+    state   smallint NOT NULL,
+    reason  text,
+    run_id  bigint,
+    PRIMARY KEY (flow_id, at, state)
+);
+
+CREATE INDEX slot_run ON slot (run_id) WHERE run_id IS NOT NULL;
+
+-- Processes that look after attempts. Those of one that has not renewed its lease are taken over by the others.
 CREATE TABLE instance (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name        text NOT NULL,
+    -- Where it keeps what it begins: two of one place find each other's.
+    place       text NOT NULL,
     started_at  timestamptz NOT NULL DEFAULT now(),
-    lease_until timestamptz NOT NULL
+    lease_until timestamptz NOT NULL,
+    -- It has ended, or others have taken over what it looked after.
+    ended_at    timestamptz
 ) WITH (fillfactor = 50);
+
+-- Limits on what runs at once, with what is in use of them.
+CREATE TABLE pool (
+    id    integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name  text NOT NULL UNIQUE,
+    slots integer NOT NULL,
+    used  integer NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+
+CREATE TABLE backfill (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    flow_id      integer NOT NULL REFERENCES flow,
+    max_parallel integer NOT NULL,
+    done         boolean NOT NULL DEFAULT false,
+    made_at      timestamptz NOT NULL DEFAULT now()
+);
 
 -- A run is there once for each key, whatever many replicas think.
 CREATE TABLE run (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    dag_id         integer NOT NULL REFERENCES dag,
-    binding        text,
+    flow_id        integer NOT NULL REFERENCES flow,
     key            text NOT NULL,
     hash           bytea NOT NULL REFERENCES document,
+    binding_hash   bytea REFERENCES document,
     kind           smallint NOT NULL,
     class          smallint NOT NULL,
-    priority       smallint NOT NULL,
     state          smallint NOT NULL,
+    -- It was told to end.
+    cancelled      boolean NOT NULL DEFAULT false,
+    -- How often it was cleared: it may have another plan since.
+    epoch          integer NOT NULL DEFAULT 0,
+    backfill_id    bigint,
+    -- Of a scheduled one: its slot, whether that was missed, which goes first (the lowest), and what it waits for:
+    -- 0 nothing, -1 that no scheduled run of the flow is running, n that of those caught up fewer than n are.
+    slot_at        timestamptz,
+    caught_up      boolean NOT NULL DEFAULT false,
+    rank           bigint NOT NULL DEFAULT 0,
+    gate           integer NOT NULL DEFAULT 0,
     logical_at     timestamptz,
     interval_start timestamptz,
     interval_end   timestamptz,
@@ -43,17 +122,25 @@ CREATE TABLE run (
     queued_at      timestamptz NOT NULL DEFAULT now(),
     started_at     timestamptz,
     ended_at       timestamptz,
-    UNIQUE NULLS NOT DISTINCT (dag_id, binding, key)
+    -- When what is left of it is cancelled.
+    timeout_at     timestamptz,
+    UNIQUE (flow_id, key)
 ) WITH (fillfactor = 80);
 
-CREATE INDEX run_alive ON run (dag_id, id) WHERE ended_at IS NULL;
+CREATE INDEX run_running ON run (flow_id) WHERE state = 1;
+CREATE INDEX run_queued ON run (flow_id, class, kind, rank, id) WHERE state = 0;
+CREATE INDEX run_timeout ON run (timeout_at) WHERE state = 1 AND timeout_at IS NOT NULL;
+CREATE INDEX run_latest ON run (flow_id, id);
+CREATE INDEX run_moment ON run (flow_id, logical_at);
+CREATE INDEX run_interval ON run (flow_id, interval_end);
+CREATE INDEX run_backfill ON run (backfill_id) WHERE backfill_id IS NOT NULL AND state < 10;
 
 -- Fencing tokens: each attempt has one, and a later attempt of a task has a greater one, whoever claims it. So no
 -- session may keep numbers in store.
 CREATE SEQUENCE token CACHE 1;
 
--- The tasks of runs that have not ended, and nothing else. `item` is -1 for a task, or for the group of a mapped one;
--- the instances of a mapped task count from 0.
+-- The tasks of runs that have begun and not ended, and nothing else. `item` is -1 for a task, or for the group of a
+-- mapped one; the instances of a mapped task count from 0.
 CREATE TABLE task (
     run_id        bigint NOT NULL,
     no            smallint NOT NULL,
@@ -63,7 +150,14 @@ CREATE TABLE task (
     priority      smallint NOT NULL,
     attempt       integer NOT NULL DEFAULT 0,
     retries       integer NOT NULL DEFAULT 0,
+    -- That of its run.
+    epoch         integer NOT NULL DEFAULT 0,
     due_at        timestamptz,
+    -- How long it may be ready before it fails: seconds.
+    patience      double precision,
+    -- What it holds while it is active.
+    pool          integer,
+    slots         integer NOT NULL DEFAULT 0,
     -- What became of the tasks that it waits for.
     needs         integer NOT NULL,
     succeeded     integer NOT NULL DEFAULT 0,
@@ -71,6 +165,8 @@ CREATE TABLE task (
     skipped       integer NOT NULL DEFAULT 0,
     -- Of a group: what became of its instances.
     items         integer NOT NULL DEFAULT 0,
+    -- Those before it were made ready.
+    items_next    integer NOT NULL DEFAULT 0,
     items_left    integer NOT NULL DEFAULT 0,
     items_failed  integer NOT NULL DEFAULT 0,
     items_skipped integer NOT NULL DEFAULT 0,
@@ -81,8 +177,11 @@ CREATE TABLE task (
     PRIMARY KEY (run_id, no, item)
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_insert_scale_factor = 0.05);
 
--- What can be launched, in the order in which it is.
-CREATE INDEX task_ready ON task (class, priority DESC, due_at) WHERE state = 1;
+-- What can be launched, in the order in which it is: what needs no pool, and what does, so that a full pool is passed
+-- over whole.
+CREATE INDEX task_ready ON task (class, priority DESC, due_at) WHERE state = 1 AND pool IS NULL;
+CREATE INDEX task_pooled ON task (pool, class, priority DESC, due_at) WHERE state = 1 AND pool IS NOT NULL;
+CREATE INDEX task_patience ON task (due_at) WHERE state = 1 AND patience IS NOT NULL;
 
 -- Attempts that are alive: the intent to launch is written in the transaction that takes the task from ready, and
 -- whoever looks after it finds or makes the attempt by the name that these columns give it.
@@ -93,6 +192,10 @@ CREATE TABLE launch (
     item        integer NOT NULL,
     attempt     integer NOT NULL,
     instance    bigint NOT NULL,
+    -- Of the instance that launched it.
+    place       text NOT NULL,
+    -- It was told to end.
+    cancelled   boolean NOT NULL DEFAULT false,
     launched_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (run_id, no, item)
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_insert_scale_factor = 0.05);
@@ -110,7 +213,9 @@ CREATE TABLE attempt (
     launched_at timestamptz NOT NULL,
     ended_at    timestamptz NOT NULL,
     outcome     smallint NOT NULL,
-    error       text
+    error       text,
+    -- The end of its log.
+    log         text
 ) PARTITION BY RANGE (ended_at);
 
 CREATE TABLE attempt_other PARTITION OF attempt DEFAULT;
@@ -123,6 +228,9 @@ CREATE TABLE task_done (
     item     integer NOT NULL,
     state    smallint NOT NULL,
     attempt  integer NOT NULL,
+    items    integer NOT NULL,
+    items_failed integer NOT NULL,
+    items_skipped integer NOT NULL,
     value    jsonb,
     output   jsonb,
     error    text,

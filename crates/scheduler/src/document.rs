@@ -69,6 +69,15 @@ impl Document {
         }
     }
 
+    /// Its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Dag(_) => "Dag",
+            Self::Binding(_) => "Binding",
+            Self::TaskTemplate(_) => "TaskTemplate",
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         match self {

@@ -21,6 +21,12 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// Something that somebody asked for is not there.
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// What somebody asked for cannot be done.
+    #[error("{0}")]
+    Invalid(String),
     /// What the database holds is not what we have written.
     #[error("database holds what nobody has written: {0}")]
     Strange(String),
@@ -31,6 +37,8 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::Postgres(error) => error.code(),
+            Self::NotFound(_) => Code::NotFound,
+            Self::Invalid(_) => Code::InvalidRequest,
             Self::Document { .. } | Self::Strange(_) => Code::Internal,
         }
     }
@@ -40,6 +48,8 @@ impl Error {
         match self {
             Self::Postgres(error) => error.tag(),
             Self::Document { .. } => "document",
+            Self::NotFound(_) => "not_found",
+            Self::Invalid(_) => "invalid",
             Self::Strange(_) => "strange",
         }
     }
@@ -48,7 +58,7 @@ impl Error {
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Postgres(error) => error.is_retriable(),
-            Self::Document { .. } | Self::Strange(_) => false,
+            Self::Document { .. } | Self::NotFound(_) | Self::Invalid(_) | Self::Strange(_) => false,
         }
     }
 }

@@ -17,7 +17,7 @@ use millrace_policy::Condition;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    document::{Dag, Rule, Task},
+    document::{Binding, Dag, Rule, Task},
     graph::Graph,
     schedule::Timetable,
 };
@@ -55,6 +55,8 @@ pub struct Planned {
     pub condition: Option<Condition>,
     /// Whether it is not tried again.
     pub unless: Option<Condition>,
+    /// The tasks whose outputs it may ask for, by their numbers.
+    pub reads: Vec<usize>,
 }
 
 /// What a plan is known by: the SHA-256 of its text.
@@ -116,6 +118,22 @@ impl Plan {
         }
     }
 
+    /// The pool that limits the tasks of a DAG; no document can name it.
+    pub fn pool_of(dag: &str) -> String {
+        format!("dag:{dag}")
+    }
+
+    /// What a task holds while it is active: a pool and how many of its slots.
+    pub fn pool(&self, task: usize, binding: Option<&Binding>) -> Option<(String, u32)> {
+        match &self.tasks[task].task.pool {
+            Some(pool) => {
+                let bound = binding.and_then(|binding| binding.spec.pools.get(&pool.name));
+                Some((bound.unwrap_or(&pool.name).clone(), pool.slots))
+            }
+            None => self.dag.spec.concurrency.tasks.map(|_| (Self::pool_of(&self.dag.metadata.name), 1)),
+        }
+    }
+
     /// Reads and checks a text.
     pub fn parse(source: &Source, templates: &Templates, now: Timestamp) -> Result<Self, Faults> {
         Self::new(millrace_core::document::load(source)?, source, templates, now)
@@ -130,7 +148,7 @@ fn canonical(dag: &Dag) -> serde_json::Result<(Dag, String)> {
 }
 
 /// A value with the keys of its maps in order.
-fn ordered(value: &serde_json::Value) -> serde_json::Value {
+pub(crate) fn ordered(value: &serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
         Value::Array(items) => Value::Array(items.iter().map(ordered).collect()),

@@ -82,6 +82,20 @@ pub fn is_expression(text: &str) -> bool {
     matches!(parse(text), Ok(Text::Expression(_)))
 }
 
+/// Whether there are templates in a value.
+pub fn is_templated(value: &Json) -> bool {
+    match value {
+        Json::String(text) => has_marks(text),
+        Json::Array(items) => items.iter().any(is_templated),
+        Json::Object(fields) => fields.values().any(is_templated),
+        _ => false,
+    }
+}
+
+fn has_marks(text: &str) -> bool {
+    ["{{", "{%", "{#"].iter().any(|mark| text.contains(mark))
+}
+
 /// What a text is.
 enum Text<'a> {
     /// Itself.
@@ -93,7 +107,7 @@ enum Text<'a> {
 }
 
 fn parse(text: &str) -> Result<Text<'_>, minijinja::Error> {
-    if !["{{", "{%", "{#"].iter().any(|mark| text.contains(mark)) {
+    if !has_marks(text) {
         return Ok(Text::Plain);
     }
     let environment: &Environment<'_> = &ENVIRONMENT;

@@ -1,30 +1,56 @@
 //! Runs in Postgres, by any number of replicas at once.
 //!
 //! ```text
-//! add_run --> run + its tasks: those that wait for nothing are ready
-//! claim ----> ready -> active, a new attempt with its token, and the intent to launch it: one transaction
-//! finish ---> the attempt into history, its task on, the tasks that wait for it decided by their rules, runs ended:
-//!             one transaction. A report whose token is not alive any more is refused.
+//! add_runs --> queued -- admit, under the flow's lock: as many as may run at once --> running, its tasks are there
+//! claim -----> ready -> active, a new attempt with its token, and the intent to launch it: one transaction
+//! finish ----> the attempt into history, its task on, the tasks that wait for it decided by their rules, runs ended,
+//!              queued runs begun: one transaction. A report whose token is not alive any more is refused.
+//! take_over -> the live attempts of an instance whose lease has expired are another's
 //! ```
 //!
-//! A claim passes over what others are claiming. Rows are locked in the order of their keys; should two transactions lock
-//! each other all the same, Postgres ends one of them, and it is tried again.
+//! A claim passes over what others are claiming. Rows are locked in the order of their keys: tasks, runs, flows, pools;
+//! should two transactions lock each other all the same, Postgres ends one of them, and it is tried again.
 
+mod admit;
+mod applied;
+mod backfill;
+mod cancel;
 mod claim;
+mod clear;
+mod context;
 mod finish;
+mod fire;
+mod flows;
+mod housekeeping;
+mod instances;
 mod plans;
+mod pools;
+mod read;
 mod runs;
 mod successors;
 
-pub use claim::Launch;
+pub use applied::{Bound, Known, Planned, Writes};
+pub use backfill::{Backfill, Backfilled};
+pub use claim::{Launch, Share};
+pub use clear::Cleared;
+pub use context::RunInfo;
 pub use finish::{Done, Finished, Outcome, Report};
+pub use fire::Fired;
+pub use flows::{Flow, FlowId};
+pub use instances::InstanceId;
 pub use plans::Plans;
-pub use runs::{NewRun, RunId};
+pub use pools::Pool as PoolState;
+pub use read::{AttemptRow, FlowRow, RunQuery, RunRow, SlotRow, TaskRow};
+pub use runs::{NewRun, RunId, SlotRun};
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use backon::{ExponentialBuilder, Retryable as _};
-use millrace_postgres::{Class, Pool, Row};
+use millrace_postgres::{Class, Pool, Row, Transaction};
+use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
@@ -35,6 +61,10 @@ pub const MIGRATIONS: &millrace_postgres::migrate::Embedded =
     &[("V1__runs", include_str!("../migrations/V1__runs.sql"))];
 /// What is notified when something can be launched.
 pub const READY: &str = "millrace_scheduler_ready";
+/// What is notified when attempts are told to end.
+pub const CANCEL: &str = "millrace_scheduler_cancel";
+/// What is notified when a schedule has changed.
+pub const SCHEDULES: &str = "millrace_scheduler_schedules";
 
 /// How often a transaction that lost against another is tried again.
 const TRIES: usize = 7;
@@ -46,6 +76,10 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub struct Store {
     pool: Pool,
     plans: Arc<Plans>,
+    /// Whether there are pools, as far as this process knows: without any, a claim is one statement.
+    pooled: Arc<AtomicBool>,
+    /// What its notifications say, so that who sends them knows them.
+    voice: Arc<str>,
 }
 
 /// A task of a run, or an instance of a mapped one.
@@ -65,7 +99,30 @@ pub const WHOLE: i32 = -1;
 impl Store {
     /// Over a database that has the [`MIGRATIONS`].
     pub fn new(pool: Pool) -> Self {
-        Self { pool, plans: Arc::default() }
+        Self { pool, plans: Arc::default(), pooled: Arc::new(AtomicBool::new(true)), voice: voice() }
+    }
+
+    /// The same store with a voice of its own.
+    #[must_use]
+    pub fn with_voice(&self) -> Self {
+        Self { voice: voice(), ..self.clone() }
+    }
+
+    /// What its notifications say.
+    pub fn voice(&self) -> &str {
+        &self.voice
+    }
+
+    /// Wakes whoever listens, once the transaction has committed.
+    async fn notify(&self, tx: &Transaction<'_>, channel: &str) -> Result<()> {
+        let notify = tx.prepare_cached("SELECT pg_notify($1, $2)").await.map_err(db)?;
+        tx.query(&notify, &[&channel, &&*self.voice]).await.map_err(db)?;
+        Ok(())
+    }
+
+    /// Where it is.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// The plans that runs are pinned to.
@@ -76,11 +133,15 @@ impl Store {
     /// Does something again that lost against another transaction.
     async fn again<T, F: Future<Output = Result<T>>>(work: impl FnMut() -> F) -> Result<T> {
         let lost = |error: &Error| matches!(error, Error::Postgres(error) if error.class() == Class::Conflict);
-        work.retry(ExponentialBuilder::new().with_min_delay(PAUSE).with_max_times(TRIES))
+        work.retry(ExponentialBuilder::new().with_min_delay(PAUSE).with_max_times(TRIES).with_jitter())
             .when(lost)
             .notify(|error, _| tracing::debug!(%error, "transaction lost against another, trying again"))
             .await
     }
+}
+
+fn voice() -> Arc<str> {
+    Uuid::new_v4().simple().to_string().into()
 }
 
 /// The key of a row whose first columns are that.

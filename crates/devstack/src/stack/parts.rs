@@ -131,9 +131,9 @@ impl Parts {
     pub(super) async fn stop_all(&self) {
         self.reporter.report(Event::Stopping);
         self.close();
-        let [registry, gateway, scorer, importer, alerter] = Part::SERVICES.map(|part| self.stop(part));
+        let [registry, gateway, scorer, importer, alerter, scheduler] = Part::SERVICES.map(|part| self.stop(part));
         // One that does not run has nothing to stop.
-        let _ = tokio::join!(registry, gateway, scorer, importer, alerter);
+        let _ = tokio::join!(registry, gateway, scorer, importer, alerter, scheduler);
         let [kafka, postgres] = Part::STORES.map(|part| self.stop(part));
         let _ = tokio::join!(kafka, postgres);
     }

@@ -62,17 +62,18 @@ pub struct DagSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Concurrency {
-    /// Runs of the DAG, over all bindings.
+    /// Runs of the DAG; where it has bindings, of each of them. A backfill has a number of its own.
     #[schemars(range(min = 1, max = 10_000))]
     pub runs: u32,
-    /// Tasks of the DAG, over all runs.
+    /// Tasks of the DAG, over all runs and bindings; those that name a pool count there and not here.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
-    pub tasks: u32,
+    pub tasks: Option<u32>,
 }
 
 impl Default for Concurrency {
     fn default() -> Self {
-        Self { runs: 16, tasks: 256 }
+        Self { runs: 16, tasks: None }
     }
 }
 

@@ -97,8 +97,9 @@ pub(super) fn tasks(
         checker.form();
         let earlier = checker.earlier(graph, number);
         let (condition, unless) = checker.conditions(&earlier);
+        let reads = checker.reads(&earlier, graph);
         checker.templates(earlier);
-        planned.push(Planned { task: task.clone(), condition, unless });
+        planned.push(Planned { task: task.clone(), condition, unless, reads });
     }
     planned
 }
@@ -131,6 +132,16 @@ impl Checker<'_> {
             }
             None => self.dag.spec.tasks.keys().cloned().collect(),
         }
+    }
+
+    /// Those of the tasks before it whose outputs it may ask for: whose names are in its text, or all, where it asks for
+    /// `tasks` in another way than by a name.
+    fn reads(&self, earlier: &BTreeSet<String>, graph: Option<&Graph>) -> Vec<usize> {
+        let Some(graph) = graph else { return Vec::new() };
+        let text = self.fields.to_string();
+        let by_name = text.match_indices("tasks").all(|(at, found)| text[at + found.len()..].starts_with('.'));
+        let read = earlier.iter().filter(|name| !by_name || text.contains(name.as_str()));
+        read.filter_map(|name| graph.number(name)).collect()
     }
 
     fn form(&mut self) {

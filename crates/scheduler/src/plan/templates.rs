@@ -4,7 +4,10 @@ use millrace_core::{Fault, Source};
 use serde_json::Value;
 
 use super::Params;
-use crate::document::{Dag, Task, TaskTemplate};
+use crate::{
+    document::{Dag, Task, TaskTemplate},
+    render::is_templated,
+};
 
 /// How many templates may extend each other.
 const MAX_DEPTH: usize = 16;
@@ -152,14 +155,5 @@ fn merge(base: &mut Value, over: &Value) {
             }
         }
         (base, over) => *base = over.clone(),
-    }
-}
-
-fn is_templated(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains("{{") || text.contains("{%"),
-        Value::Array(items) => items.iter().any(is_templated),
-        Value::Object(fields) => fields.values().any(is_templated),
-        _ => false,
     }
 }

@@ -9,8 +9,8 @@ use super::{Clock, Fold, Gap, Moment, Pattern, Tick};
 /// How far back the last due moment is looked for: a pattern that names the 29th of February on a Monday comes every
 /// 28 years.
 const FARTHEST: SignedDuration = SignedDuration::from_hours(24 * 366 * 41);
-/// The first look back.
-const NEAREST: SignedDuration = SignedDuration::from_hours(2);
+/// The first look back: short, as every due moment of it is gone through.
+const NEAREST: SignedDuration = SignedDuration::from_mins(5);
 
 /// A pattern in a time zone.
 #[derive(Clone, Debug)]

@@ -87,6 +87,11 @@ impl Timetable {
         Err(faults)
     }
 
+    /// When the schedule begins, if it says so.
+    pub fn start(&self) -> Option<Timestamp> {
+        self.start
+    }
+
     /// The first moment after an instant, whether anything is due or not.
     pub fn moment_after(&self, instant: Timestamp) -> Option<Moment> {
         // The start itself is a moment that may be due.
@@ -102,6 +107,13 @@ impl Timetable {
     /// The first due moment after an instant.
     pub fn due_after(&self, instant: Timestamp) -> Option<Moment> {
         Moment::first_due(instant, |instant| self.moment_after(instant))
+    }
+
+    /// The last due moment at or before an instant, of the schedule itself: not before its start, and before its end.
+    pub fn due_until(&self, instant: Timestamp) -> Option<Timestamp> {
+        let after = instant.checked_add(jiff::SignedDuration::from_nanos(1)).unwrap_or(instant);
+        let last = self.tick_before(self.end.map_or(after, |end| after.min(end)))?;
+        self.start.is_none_or(|start| last >= start).then_some(last)
     }
 
     /// The moment whose tick comes before that of a due one, whether the schedule had begun by then or not: the beginning
@@ -152,6 +164,17 @@ mod tests {
         assert_eq!(table.due_after(at("2026-01-01T00:00:00Z")).unwrap().at, at("2026-11-21T00:05:00Z"));
         assert_eq!(table.due_after(at("2026-11-21T00:05:00Z")).unwrap().at, at("2026-11-21T00:12:00Z"));
         assert_eq!(table.tick_before(at("2026-11-21T00:05:00Z")), Some(at("2026-11-20T23:58:00Z")));
+    }
+
+    #[test]
+    fn the_last_due_moment_is_between_start_and_end() {
+        let spec = json!({"cron": "0 0 * * *", "start": "2026-03-02T00:00:00", "end": "2026-03-04T00:00:00"});
+        let table = timetable(spec).unwrap();
+        let until = |text| table.due_until(at(text)).map(|it| it.to_string());
+        assert_eq!(until("2026-03-01T23:59:59.999Z"), None);
+        assert_eq!(until("2026-03-02T00:00:00Z").as_deref(), Some("2026-03-02T00:00:00Z"));
+        assert_eq!(until("2026-03-02T23:59:59Z").as_deref(), Some("2026-03-02T00:00:00Z"));
+        assert_eq!(until("2030-01-01T00:00:00Z").as_deref(), Some("2026-03-03T00:00:00Z"));
     }
 
     #[test]

@@ -1,6 +1,10 @@
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+use millrace_postgres::{Client, Row};
 use serde_json::Value;
 
-use super::{Key, Store, db, key};
+use super::{InstanceId, Key, Store, db, key, pools};
 use crate::error::Result;
 
 /// An attempt that is to be launched: what it is known by, wherever it runs, is its key, number and token.
@@ -16,42 +20,107 @@ pub struct Launch {
     pub token: i64,
     /// The item of an instance of a mapped task.
     pub value: Option<Value>,
+    /// When it was launched.
+    pub launched_at: Timestamp,
+    /// It was told to end.
+    pub cancelled: bool,
+    /// From when on it could be launched.
+    pub due_at: Option<Timestamp>,
+    /// How often its run was cleared.
+    pub epoch: i32,
+    /// Where it was launched.
+    pub place: String,
 }
 
-/// What is ready goes first by class, then by priority, then by how long it has been due. The intent to launch is written
-/// with the step from ready.
-const CLAIM: &str = "\
-WITH picked AS (
-    SELECT run_id, no, item FROM scheduler.task
-    WHERE state = 1 AND due_at <= now()
-    ORDER BY class, priority DESC, due_at LIMIT $1 FOR UPDATE SKIP LOCKED
-), active AS (
-    UPDATE scheduler.task t SET state = 2, attempt = t.attempt + 1
-    FROM picked p WHERE t.run_id = p.run_id AND t.no = p.no AND t.item = p.item
-    RETURNING t.run_id, t.no, t.item, t.attempt, t.retries, t.value, nextval('scheduler.token') AS token
-), intent AS (
-    INSERT INTO scheduler.launch (token, run_id, no, item, attempt, instance)
-    SELECT token, run_id, no, item, attempt, $2 FROM active
-)
-SELECT run_id, no, item, attempt, retries, token, value FROM active";
+/// The columns of a [`Launch`], of a live attempt `l` and its task `t`.
+pub(super) const LAUNCH: &str = "l.run_id, l.no, l.item, l.attempt, t.retries, l.token, t.value, l.launched_at, l.cancelled, t.due_at, t.epoch, l.place";
 
-impl Store {
-    /// Takes at most so many tasks that are ready, for an instance.
-    pub async fn claim(&self, instance: i64, most: usize) -> Result<Vec<Launch>> {
-        Self::again(|| self.claim_once(instance, most as i64)).await
-    }
-
-    async fn claim_once(&self, instance: i64, most: i64) -> Result<Vec<Launch>> {
-        let client = self.pool.get().await?;
-        let claim = client.prepare_cached(CLAIM).await.map_err(db)?;
-        let rows = client.query(&claim, &[&most, &instance]).await.map_err(db)?;
-        let launch = |row: &millrace_postgres::Row| Launch {
+impl From<&Row> for Launch {
+    fn from(row: &Row) -> Self {
+        Self {
             key: key(row),
             attempt: row.get(3),
             retries: row.get(4),
             token: row.get(5),
             value: row.get(6),
+            launched_at: row.get(7),
+            cancelled: row.get(8),
+            due_at: row.get(9),
+            epoch: row.get(10),
+            place: row.get(11),
+        }
+    }
+}
+
+/// How much is claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// At most so many tasks.
+    pub most: usize,
+    /// At most so many of them in the background.
+    pub background: usize,
+}
+
+impl From<usize> for Share {
+    fn from(most: usize) -> Self {
+        Self { most, background: most }
+    }
+}
+
+/// What is ready goes first by class, then by priority, then by how long it has been due. The intent to launch is written
+/// with the step from ready. An instance that was taken over claims nothing, and none is taken over while it claims.
+const CLAIM: &str = "\
+WITH me AS MATERIALIZED (
+    SELECT id, place FROM scheduler.instance WHERE id = $2 AND ended_at IS NULL FOR KEY SHARE
+), live AS (
+    SELECT run_id, no, item FROM scheduler.task
+    WHERE state = 1 AND pool IS NULL AND class = 0 AND due_at <= now() AND EXISTS (SELECT FROM me)
+    ORDER BY class, priority DESC, due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+), background AS (
+    SELECT run_id, no, item FROM scheduler.task
+    WHERE state = 1 AND pool IS NULL AND class = 1 AND due_at <= now() AND EXISTS (SELECT FROM me)
+    ORDER BY class, priority DESC, due_at LIMIT $3 FOR UPDATE SKIP LOCKED
+), picked AS (
+    SELECT * FROM live UNION ALL SELECT * FROM background LIMIT $1
+), t AS (
+    UPDATE scheduler.task t SET state = 2, attempt = t.attempt + 1
+    FROM picked p WHERE t.run_id = p.run_id AND t.no = p.no AND t.item = p.item
+    RETURNING t.run_id, t.no, t.item, t.attempt, t.retries, t.value, t.due_at, t.epoch
+), l AS (
+    INSERT INTO scheduler.launch (token, run_id, no, item, attempt, instance, place)
+    SELECT nextval('scheduler.token'), t.run_id, t.no, t.item, t.attempt, me.id, me.place FROM t, me
+    RETURNING run_id, no, item, attempt, token, launched_at, cancelled, place
+)
+SELECT l.run_id, l.no, l.item, l.attempt, t.retries, l.token, t.value, l.launched_at, l.cancelled, t.due_at, t.epoch, l.place
+FROM l JOIN t USING (run_id, no, item)";
+
+impl Store {
+    /// Takes tasks that are ready, for an instance.
+    pub async fn claim(&self, instance: InstanceId, share: impl Into<Share>) -> Result<Vec<Launch>> {
+        let share = share.into();
+        Self::again(|| self.claim_once(instance, share)).await
+    }
+
+    async fn claim_once(&self, instance: InstanceId, share: Share) -> Result<Vec<Launch>> {
+        let mut client = self.pool.get().await?;
+        let mut launches = if self.pooled.load(Ordering::Relaxed) {
+            self.claim_pooled(&mut client, instance, share).await?
+        } else {
+            Vec::new()
         };
-        Ok(rows.iter().map(launch).collect())
+        let most = (share.most - launches.len()) as i64;
+        let claim = client.prepare_cached(CLAIM).await.map_err(db)?;
+        let rows = client.query(&claim, &[&most, &instance.0, &(share.background as i64)]).await.map_err(db)?;
+        launches.extend(rows.iter().map(Launch::from));
+        Ok(launches)
+    }
+
+    /// Takes tasks that need slots of a pool, where there are some. A pool that another replica is claiming from is passed
+    /// over.
+    async fn claim_pooled(&self, client: &mut Client, instance: InstanceId, share: Share) -> Result<Vec<Launch>> {
+        let transaction = client.transaction().await.map_err(db)?;
+        let rows = pools::claim(&transaction, instance, share).await?;
+        transaction.commit().await.map_err(db)?;
+        Ok(rows)
     }
 }

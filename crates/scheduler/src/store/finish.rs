@@ -8,7 +8,7 @@ use millrace_postgres::{Transaction, storable, types::ToSql};
 use serde_json::Value;
 
 use super::{
-    Key, READY, RunId, Store, WHOLE, db, key,
+    Key, READY, RunId, Store, WHOLE, db, key, pools,
     successors::{Progress, locked},
 };
 use crate::{
@@ -24,6 +24,15 @@ pub struct Report {
     pub token: i64,
     /// What has become of it.
     pub outcome: Outcome,
+    /// The end of its log; empty where it has none.
+    pub log: String,
+}
+
+impl Report {
+    /// Of an attempt without a log.
+    pub fn new(token: i64, outcome: Outcome) -> Self {
+        Self { token, outcome, log: String::new() }
+    }
 }
 
 /// What has become of an attempt.
@@ -47,6 +56,8 @@ pub enum Outcome {
     },
     /// Its condition does not hold.
     Skipped,
+    /// It was told to end, and has.
+    Cancelled,
     /// It is a mapped task, and these are its items.
     Expanded(Vec<Value>),
 }
@@ -58,6 +69,8 @@ pub struct Finished {
     pub accepted: Vec<Done>,
     /// How many tasks can be launched, now or when they are due, that could not before.
     pub ready: usize,
+    /// Whether slots of a pool were given back: what waits for them can be launched.
+    pub freed: bool,
     /// Runs that have ended.
     pub ended: Vec<(RunId, RunState)>,
 }
@@ -78,37 +91,43 @@ const LOCK: &str = "\
 SELECT l.token FROM scheduler.launch l JOIN scheduler.task t ON t.run_id = l.run_id AND t.no = l.no AND t.item = l.item
 WHERE l.token = ANY($1::bigint[]) ORDER BY t.run_id, t.no, t.item FOR UPDATE OF l, t";
 
-/// The attempts end, if they are alive; their history is written, their tasks go on.
+/// The attempts end, if they are alive; their history is written, their tasks go on. What was told to end is not tried
+/// again, and not mapped.
 const FINISH: &str = "\
 WITH report AS (
-    SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::smallint[], $4::double precision[], $5::integer[], $6::jsonb[], $7::text[])
-        AS r(token, state, outcome, wait, counts, output, error)
+    SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::smallint[], $4::double precision[], $5::integer[], $6::jsonb[], $7::text[],
+                         $8::text[])
+        AS r(token, state, outcome, wait, counts, output, error, log)
 ), gone AS (
     DELETE FROM scheduler.launch l USING report r WHERE l.token = r.token
     RETURNING l.run_id, l.no, l.item, l.attempt, l.token, l.instance, l.launched_at,
-              r.state, r.outcome, r.wait, r.counts, r.output, r.error
+              CASE WHEN l.cancelled AND r.state IN (1, 3) THEN 14::smallint ELSE r.state END AS state, r.outcome, r.wait, r.counts,
+              r.output, r.error, r.log
 ), history AS (
-    INSERT INTO scheduler.attempt (run_id, no, item, attempt, token, instance, launched_at, ended_at, outcome, error)
-    SELECT run_id, no, item, attempt, token, instance, launched_at, now(), outcome, error
+    INSERT INTO scheduler.attempt (run_id, no, item, attempt, token, instance, launched_at, ended_at, outcome, error, log)
+    SELECT run_id, no, item, attempt, token, instance, launched_at, now(), outcome, error, log
     FROM gone WHERE outcome IS NOT NULL
 ), moved AS (
     UPDATE scheduler.task t
     SET state = g.state, due_at = now() + make_interval(secs => g.wait), retries = t.retries + g.counts,
         output = g.output, error = g.error, ended_at = CASE WHEN g.state >= 10 THEN now() END
     FROM gone g WHERE t.run_id = g.run_id AND t.no = g.no AND t.item = g.item
+    RETURNING t.run_id, t.no, t.item, t.pool, t.slots
 )
-SELECT g.run_id, g.no, g.item, g.token, g.state, r.hash FROM gone g JOIN scheduler.run r ON r.id = g.run_id";
+SELECT g.run_id, g.no, g.item, g.token, g.state, r.hash, m.pool, m.slots
+FROM gone g JOIN moved m USING (run_id, no, item) JOIN scheduler.run r ON r.id = g.run_id";
 
-/// The instances of a mapped task.
+/// The instances of a mapped task; those beyond so many wait for others to be done.
 const EXPAND: &str = "\
 WITH items AS (
-    INSERT INTO scheduler.task (run_id, no, item, state, class, priority, needs, due_at, value)
-    SELECT g.run_id, g.no, i.place::integer - 1, 1, g.class, g.priority, 0, now(), i.value
+    INSERT INTO scheduler.task (run_id, no, item, state, class, priority, needs, epoch, patience, pool, slots, due_at, value)
+    SELECT g.run_id, g.no, i.place::integer - 1, CASE WHEN i.place > $5::integer THEN 0 ELSE 1 END, g.class, g.priority, 0, g.epoch, g.patience,
+           g.pool, g.slots, CASE WHEN i.place > $5::integer THEN NULL ELSE now() END, i.value
     FROM scheduler.task g, jsonb_array_elements($3::jsonb) WITH ORDINALITY AS i(value, place)
     WHERE g.run_id = $1 AND g.no = $2 AND g.item = -1
     RETURNING 1
 )
-UPDATE scheduler.task SET items = $4, items_left = $4 WHERE run_id = $1 AND no = $2 AND item = -1";
+UPDATE scheduler.task SET items = $4::integer, items_left = $4::integer, items_next = least($4::integer, $5::integer) WHERE run_id = $1 AND no = $2 AND item = -1";
 
 impl Store {
     /// Takes reports of attempts. Those whose token is not alive any more change nothing.
@@ -126,15 +145,19 @@ impl Store {
     }
 
     async fn finish_in(&self, tx: &Transaction<'_>, reports: &[Report], columns: &Columns) -> Result<Finished> {
-        let Columns { tokens, states, outcomes, waits, counts, outputs, errors } = columns;
-        let parameters: [&(dyn ToSql + Sync); 7] = [tokens, states, outcomes, waits, counts, outputs, errors];
+        let Columns { tokens, states, outcomes, waits, counts, outputs, errors, logs } = columns;
+        let parameters: [&(dyn ToSql + Sync); 8] = [tokens, states, outcomes, waits, counts, outputs, errors, logs];
         let rows = locked(tx, LOCK, 1, FINISH, &parameters).await?;
         let (mut accepted, mut hashes) = (Vec::with_capacity(rows.len()), HashMap::new());
+        let mut slots = BTreeMap::new();
         for row in &rows {
             let state =
                 TaskState::from_number(row.get(4)).ok_or_else(|| Error::Strange("a task's state".to_owned()))?;
             let done = Done { token: row.get(3), key: key(row), state };
-            hashes.insert(done.key.run, hash(row.get(5))?);
+            hashes.insert(done.key.run, Hash::read(row.get(5))?);
+            if let Some(pool) = row.get::<_, Option<i32>>(6) {
+                *slots.entry(pool).or_default() += row.get::<_, i32>(7);
+            }
             accepted.push(done);
         }
         let plans = self.plans_of(tx, hashes).await?;
@@ -144,24 +167,26 @@ impl Store {
             let Some(Outcome::Expanded(items)) = report.map(|report| &report.outcome) else {
                 return Err(Error::Strange(format!("attempt {} was mapped without items", done.token)));
             };
+            let plan = plans.get(&done.key.run).and_then(|plan| plan.tasks.get(done.key.task as usize));
+            let most = plan.and_then(|it| it.task.for_each.as_ref()?.max_parallel).unwrap_or(MAX_ITEMS as u32) as i32;
             let expand = tx.prepare_cached(EXPAND).await.map_err(db)?;
             let values = Value::Array(items.iter().map(storable_json).collect());
-            tx.execute(&expand, &[&done.key.run.0, &done.key.task, &values, &(items.len() as i32)])
-                .await
-                .map_err(db)?;
-            ready += items.len();
+            let count = items.len() as i32;
+            tx.execute(&expand, &[&done.key.run.0, &done.key.task, &values, &count, &most]).await.map_err(db)?;
+            ready += count.min(most) as usize;
         }
         let finals = accepted.iter().filter(|done| done.state.is_final()).map(|done| (done.key, done.state));
-        let mut progress = Progress::new(tx, &plans);
+        let mut progress = Progress::new(self, tx, &plans);
         let wholes = progress.instances(finals).await?;
         progress.wholes(wholes).await?;
         let (more, ended) = progress.end().await?;
         ready += more;
-        if ready > 0 {
-            let notify = tx.prepare_cached("SELECT pg_notify($1, '')").await.map_err(db)?;
-            tx.query(&notify, &[&READY]).await.map_err(db)?;
+        pools::give_back(tx, &slots).await?;
+        // A slot that was given back may be what something else waits for.
+        if ready > 0 || !slots.is_empty() {
+            self.notify(tx, READY).await?;
         }
-        Ok(Finished { accepted, ready, ended })
+        Ok(Finished { accepted, ready, freed: !slots.is_empty(), ended })
     }
 
     async fn plans_of(&self, tx: &Transaction<'_>, hashes: HashMap<RunId, Hash>) -> Result<BTreeMap<RunId, Arc<Plan>>> {
@@ -171,11 +196,6 @@ impl Store {
         }
         Ok(plans)
     }
-}
-
-fn hash(bytes: &[u8]) -> Result<Hash> {
-    let bytes = bytes.try_into().map_err(|_| Error::Strange(format!("a hash of {} bytes", bytes.len())))?;
-    Ok(Hash(bytes))
 }
 
 /// Reports as Postgres takes them.
@@ -189,6 +209,7 @@ struct Columns {
     counts: Vec<i32>,
     outputs: Vec<Option<Value>>,
     errors: Vec<Option<String>>,
+    logs: Vec<Option<String>>,
 }
 
 impl Columns {
@@ -210,6 +231,7 @@ impl Columns {
             Outcome::Failed { retry_after: Some(wait), .. } => (Ready, Some(Failed), Some(*wait), 1),
             Outcome::Interrupted { retry_after, .. } => (Ready, Some(Cancelled), Some(*retry_after), 0),
             Outcome::Skipped => (Skipped, None, None, 0),
+            Outcome::Cancelled => (Cancelled, Some(Cancelled), None, 0),
             // Nothing to map over is nothing to do.
             Outcome::Expanded(items) if items.is_empty() => (Skipped, None, None, 0),
             Outcome::Expanded(items) if items.len() > MAX_ITEMS => (Failed, Some(Failed), None, 0),
@@ -221,6 +243,7 @@ impl Columns {
             Outcome::Expanded(items) if items.len() > MAX_ITEMS => {
                 (None, Some(format!("mapped over {} items; at most {MAX_ITEMS}", items.len())))
             }
+            Outcome::Cancelled => (None, Some("told to end".to_owned())),
             Outcome::Skipped | Outcome::Expanded(_) => (None, None),
         };
         self.tokens.push(report.token);
@@ -230,6 +253,7 @@ impl Columns {
         self.counts.push(counts);
         self.outputs.push(output);
         self.errors.push(error);
+        self.logs.push((!report.log.is_empty()).then(|| storable(&report.log)));
     }
 }
 

@@ -7,32 +7,59 @@ use millrace_postgres::GenericClient;
 
 use super::{Store, db};
 use crate::{
+    document::Binding,
     error::{Error, Result},
     plan::{Hash, Plan},
 };
 
-/// Plans by their hashes. They never change, so each is read once.
-#[derive(Debug, Default)]
-pub struct Plans(RwLock<HashMap<Hash, Arc<Plan>>>);
+/// How many documents are kept in memory; of more, those that nobody uses are read again.
+const MOST: usize = 20_000;
 
-impl Plans {
-    fn known(&self, hash: Hash) -> Option<Arc<Plan>> {
+/// Plans and bindings by their hashes. They never change, so each is read once.
+#[derive(Debug, Default)]
+pub struct Plans {
+    plans: Kept<Plan>,
+    bindings: Kept<Binding>,
+}
+
+#[derive(Debug)]
+struct Kept<T>(RwLock<HashMap<Hash, Arc<T>>>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
+
+impl<T> Kept<T> {
+    fn get(&self, hash: Hash) -> Option<Arc<T>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned()
     }
 
+    fn put(&self, hash: Hash, it: &Arc<T>) {
+        if self.get(hash).is_some() {
+            return;
+        }
+        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MOST {
+            kept.retain(|_, it| Arc::strong_count(it) > 1);
+        }
+        kept.insert(hash, Arc::clone(it));
+    }
+}
+
+impl Plans {
     pub(super) fn remember(&self, plan: &Arc<Plan>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(plan.hash, Arc::clone(plan));
+        self.plans.put(plan.hash, plan);
     }
 
     /// A plan that is known, or that the database has.
-    pub(super) async fn get(&self, client: &impl GenericClient, hash: Hash) -> Result<Arc<Plan>> {
-        if let Some(plan) = self.known(hash) {
+    pub(crate) async fn get(&self, client: &impl GenericClient, hash: Hash) -> Result<Arc<Plan>> {
+        if let Some(plan) = self.plans.get(hash) {
             return Ok(plan);
         }
         let problem = |problem: String| Error::Document { hash, problem };
-        let select = client.prepare_cached("SELECT body FROM scheduler.document WHERE hash = $1").await.map_err(db)?;
-        let row = client.query_opt(&select, &[&hash.0.as_slice()]).await.map_err(db)?;
-        let text: String = row.ok_or_else(|| problem("is not there".to_owned()))?.get(0);
+        let text = text(client, hash).await?;
         let plan = Arc::new(Plan::stored(text).map_err(|faults| problem(faults.to_string()))?);
         if plan.hash != hash {
             return Err(problem(format!("holds the text of {}", plan.hash)));
@@ -40,22 +67,31 @@ impl Plans {
         self.remember(&plan);
         Ok(plan)
     }
+
+    /// A binding that is known, or that the database has.
+    pub(crate) async fn binding(&self, client: &impl GenericClient, hash: Hash) -> Result<Arc<Binding>> {
+        if let Some(binding) = self.bindings.get(hash) {
+            return Ok(binding);
+        }
+        let text = text(client, hash).await?;
+        let binding =
+            serde_json::from_str(&text).map_err(|error| Error::Document { hash, problem: error.to_string() })?;
+        let binding = Arc::new(binding);
+        self.bindings.put(hash, &binding);
+        Ok(binding)
+    }
+}
+
+async fn text(client: &impl GenericClient, hash: Hash) -> Result<String> {
+    let select = client.prepare_cached("SELECT body FROM scheduler.document WHERE hash = $1").await.map_err(db)?;
+    let row = client.query_opt(&select, &[&hash.0.as_slice()]).await.map_err(db)?;
+    row.map(|row| row.get(0)).ok_or_else(|| Error::Document { hash, problem: "is not there".to_owned() })
 }
 
 impl Store {
-    /// Keeps a plan, and makes it the one that new runs of its DAG have. Returns the DAG's number.
-    pub async fn save_plan(&self, plan: &Arc<Plan>) -> Result<i32> {
-        let mut client = self.pool.get().await?;
-        let transaction = client.transaction().await.map_err(db)?;
-        let (hash, name) = (plan.hash.0.as_slice(), &plan.dag.metadata.name);
-        let document =
-            "INSERT INTO scheduler.document (hash, kind, name, body) VALUES ($1, 'Dag', $2, $3) ON CONFLICT DO NOTHING";
-        transaction.execute(document, &[&hash, name, &plan.text]).await.map_err(db)?;
-        let dag = "INSERT INTO scheduler.dag (name, hash) VALUES ($1, $2) \
-                   ON CONFLICT (name) DO UPDATE SET hash = excluded.hash, applied_at = now() RETURNING id";
-        let id = transaction.query_one(dag, &[name, &hash]).await.map_err(db)?.get(0);
-        transaction.commit().await.map_err(db)?;
-        self.plans.remember(plan);
-        Ok(id)
+    /// The plan of a hash.
+    pub async fn plan(&self, hash: Hash) -> Result<Arc<Plan>> {
+        let client = self.pool.get().await?;
+        self.plans.get(&client, hash).await
     }
 }

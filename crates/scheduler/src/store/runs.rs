@@ -1,13 +1,18 @@
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
+use millrace_postgres::Transaction;
 use serde_json::{Value, json};
 
-use super::{READY, Store, WHOLE, db, finish::storable_json};
+use super::{FlowId, READY, Store, WHOLE, admit, db, finish::storable_json};
 use crate::{
     error::Result,
-    plan::Plan,
+    plan::{Hash, Plan},
     render::Interval,
+    slots::Gate,
     state::{Class, RunKind, RunState, TaskState},
 };
 
@@ -18,18 +23,22 @@ pub struct RunId(pub i64);
 /// A run that is to be.
 #[derive(Clone, Debug)]
 pub struct NewRun {
-    /// The DAG's number.
-    pub dag: i32,
+    /// What it is a run of.
+    pub flow: FlowId,
     /// The plan that it is pinned to.
     pub plan: Arc<Plan>,
-    /// The binding's name.
-    pub binding: Option<String>,
-    /// What makes it the run that it is: a second run of the same DAG, binding and key is the same run.
+    /// The binding that it is pinned to.
+    pub binding_hash: Option<Hash>,
+    /// What makes it the run that it is: a second run of the same flow and key is the same run.
     pub key: String,
     /// How it came to be.
     pub kind: RunKind,
     /// Who goes first.
     pub class: Class,
+    /// The backfill that it belongs to.
+    pub backfill: Option<i64>,
+    /// Of a scheduled run, its slot.
+    pub slot: Option<SlotRun>,
     /// The moment that it is about.
     pub logical_at: Option<Timestamp>,
     /// The data that it is about.
@@ -38,16 +47,41 @@ pub struct NewRun {
     pub params: Value,
 }
 
+/// What a run of a slot waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotRun {
+    /// The slot.
+    pub at: Timestamp,
+    /// It was missed.
+    pub caught_up: bool,
+    /// Which goes first: the lowest.
+    pub rank: i64,
+    /// What it waits for.
+    pub gate: Gate,
+}
+
+impl SlotRun {
+    fn gate(&self) -> i32 {
+        match self.gate {
+            Gate::Open => 0,
+            Gate::Alone => -1,
+            Gate::Fewer(most) => i32::try_from(most.max(1)).unwrap_or(i32::MAX),
+        }
+    }
+}
+
 impl NewRun {
-    /// A run by hand: at once, of no moment, with the defaults of its parameters.
-    pub fn by_hand(dag: i32, plan: &Arc<Plan>, key: impl Into<String>) -> Self {
+    /// A run by hand: of no moment, with the defaults of its parameters.
+    pub fn by_hand(flow: FlowId, plan: &Arc<Plan>, key: impl Into<String>) -> Self {
         Self {
-            dag,
+            flow,
             plan: Arc::clone(plan),
-            binding: None,
+            binding_hash: None,
             key: key.into(),
             kind: RunKind::Manual,
             class: Class::Live,
+            backfill: None,
+            slot: None,
             logical_at: None,
             interval: None,
             params: json!(plan.params.defaults()),
@@ -55,64 +89,88 @@ impl NewRun {
     }
 }
 
-/// The run, unless there is one of its key, and its tasks. Those that wait for nothing are ready at once.
+/// Runs that wait for room, unless there are some of their keys.
 const ADD: &str = "\
-WITH added AS (
-    INSERT INTO scheduler.run (dag_id, binding, key, hash, kind, class, priority, state, logical_at, interval_start,
-                               interval_end, params, tasks_left, started_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, cardinality($13::smallint[]), now())
-    ON CONFLICT DO NOTHING RETURNING id
-), tasks AS (
-    INSERT INTO scheduler.task (run_id, no, item, state, class, priority, needs, due_at)
-    SELECT added.id, t.no, $16, CASE WHEN t.needs = 0 THEN 1 ELSE 0 END, $6, t.priority, t.needs,
-           CASE WHEN t.needs = 0 THEN now() END
-    FROM added, unnest($13::smallint[], $14::integer[], $15::smallint[]) AS t(no, needs, priority)
-)
-SELECT id, pg_notify($17, '') FROM added";
+INSERT INTO scheduler.run (flow_id, key, hash, binding_hash, kind, class, state, backfill_id, logical_at, interval_start,
+                           interval_end, params, tasks_left, slot_at, caught_up, rank, gate)
+SELECT flow_id, key, hash, binding_hash, kind, class, 0, backfill_id, logical_at, interval_start, interval_end, params, tasks,
+       slot_at, coalesce(caught_up, false), coalesce(rank, 0), coalesce(gate, 0)
+FROM unnest($1::integer[], $2::text[], $3::bytea[], $4::bytea[], $5::smallint[], $6::smallint[], $7::bigint[],
+            $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::jsonb[], $12::integer[],
+            $13::timestamptz[], $14::boolean[], $15::bigint[], $16::integer[])
+    AS r(flow_id, key, hash, binding_hash, kind, class, backfill_id, logical_at, interval_start, interval_end, params, tasks,
+         slot_at, caught_up, rank, gate)
+ON CONFLICT DO NOTHING RETURNING id, flow_id, key";
+
+/// Adds runs, and lets those begin for which there is room. Gives the number of each that is new, in their order, and
+/// how many tasks have become ready.
+pub(super) async fn add(store: &Store, tx: &Transaction<'_>, runs: &[NewRun]) -> Result<(Vec<Option<RunId>>, usize)> {
+    let ids = insert(store, tx, runs).await?;
+    let new = runs.iter().zip(&ids).filter(|(_, id)| id.is_some());
+    let flows: BTreeSet<FlowId> = new.map(|(run, _)| run.flow).collect();
+    let ready = admit::admit(store, tx, &flows).await?;
+    Ok((ids, ready))
+}
+
+/// Adds runs, all of which wait. Gives the number of each that is new, in their order.
+pub(super) async fn insert(store: &Store, tx: &Transaction<'_>, runs: &[NewRun]) -> Result<Vec<Option<RunId>>> {
+    if runs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let flows: Vec<i32> = runs.iter().map(|run| run.flow.0).collect();
+    let keys: Vec<&str> = runs.iter().map(|run| run.key.as_str()).collect();
+    let hashes: Vec<&[u8]> = runs.iter().map(|run| run.plan.hash.0.as_slice()).collect();
+    let bindings: Vec<Option<Vec<u8>>> = runs.iter().map(|run| run.binding_hash.map(|it| it.0.to_vec())).collect();
+    let kinds: Vec<i16> = runs.iter().map(|run| run.kind.number()).collect();
+    let classes: Vec<i16> = runs.iter().map(|run| run.class.number()).collect();
+    let backfills: Vec<Option<i64>> = runs.iter().map(|run| run.backfill).collect();
+    let moments: Vec<Option<Timestamp>> = runs.iter().map(|run| run.logical_at).collect();
+    let starts: Vec<Option<Timestamp>> = runs.iter().map(|run| run.interval.map(|it| it.start)).collect();
+    let ends: Vec<Option<Timestamp>> = runs.iter().map(|run| run.interval.map(|it| it.end)).collect();
+    let params: Vec<Value> = runs.iter().map(|run| storable_json(&run.params)).collect();
+    let tasks: Vec<i32> = runs.iter().map(|run| run.plan.graph.len() as i32).collect();
+    let slots: Vec<Option<Timestamp>> = runs.iter().map(|run| run.slot.map(|slot| slot.at)).collect();
+    let caught_up: Vec<Option<bool>> = runs.iter().map(|run| run.slot.map(|slot| slot.caught_up)).collect();
+    let ranks: Vec<Option<i64>> = runs.iter().map(|run| run.slot.map(|slot| slot.rank)).collect();
+    let gates: Vec<Option<i32>> = runs.iter().map(|run| run.slot.map(|slot| slot.gate())).collect();
+    let statement = tx.prepare_cached(ADD).await.map_err(db)?;
+    let rows = tx
+        .query(
+            &statement,
+            &[
+                &flows, &keys, &hashes, &bindings, &kinds, &classes, &backfills, &moments, &starts, &ends, &params,
+                &tasks, &slots, &caught_up, &ranks, &gates,
+            ],
+        )
+        .await
+        .map_err(db)?;
+    for run in runs {
+        store.plans.remember(&run.plan);
+    }
+    let added: HashMap<(i32, &str), i64> = rows.iter().map(|row| ((row.get(1), row.get(2)), row.get(0))).collect();
+    Ok(runs.iter().map(|run| added.get(&(run.flow.0, run.key.as_str())).copied().map(RunId)).collect())
+}
 
 impl Store {
     /// Adds a run, unless there is one of its key.
     pub async fn add_run(&self, run: &NewRun) -> Result<Option<RunId>> {
-        let NewRun { dag, plan, binding, key, kind, class, logical_at, interval, params } = run;
-        let params = &storable_json(params);
-        let hash = plan.hash.0.as_slice();
-        let tasks = 0..plan.graph.len();
-        let numbers: Vec<i16> = tasks.clone().map(|task| task as i16).collect();
-        let needs: Vec<i32> = tasks.clone().map(|task| plan.waits_for(task) as i32).collect();
-        let dag_priority = plan.dag.spec.priority;
-        let priorities: Vec<i16> = tasks.map(|task| plan.tasks[task].task.priority.unwrap_or(dag_priority)).collect();
-        let (start, end) = (interval.map(|it| it.start), interval.map(|it| it.end));
-        let (kind, class, state) = (kind.number(), class.number(), RunState::Running.number());
-        let client = self.pool.get().await?;
-        let add = client.prepare_cached(ADD).await.map_err(db)?;
-        let added = client
-            .query_opt(
-                &add,
-                &[
-                    dag,
-                    binding,
-                    key,
-                    &hash,
-                    &kind,
-                    &class,
-                    &dag_priority,
-                    &state,
-                    logical_at,
-                    &start,
-                    &end,
-                    params,
-                    &numbers,
-                    &needs,
-                    &priorities,
-                    &WHOLE,
-                    &READY,
-                ],
-            )
-            .await
-            .map_err(db)?;
-        let Some(row) = added else { return Ok(None) };
-        self.plans.remember(plan);
-        Ok(Some(RunId(row.get(0))))
+        Ok(self.add_runs(std::slice::from_ref(run)).await?.pop().flatten())
+    }
+
+    /// Adds runs, each unless there is one of its key: all of them or none.
+    pub async fn add_runs(&self, runs: &[NewRun]) -> Result<Vec<Option<RunId>>> {
+        Self::again(|| self.add_runs_once(runs)).await
+    }
+
+    async fn add_runs_once(&self, runs: &[NewRun]) -> Result<Vec<Option<RunId>>> {
+        let mut client = self.pool.get().await?;
+        let transaction = client.transaction().await.map_err(db)?;
+        let (ids, ready) = add(self, &transaction, runs).await?;
+        if ready > 0 {
+            self.notify(&transaction, READY).await?;
+        }
+        transaction.commit().await.map_err(db)?;
+        Ok(ids)
     }
 
     /// What a run is, and what has become of its tasks, by their numbers.

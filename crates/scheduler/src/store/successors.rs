@@ -8,7 +8,7 @@ use std::{
 use futures::future::try_join;
 use millrace_postgres::{Row, Transaction, types::ToSql};
 
-use super::{Key, RunId, WHOLE, db};
+use super::{FlowId, Key, RunId, Store, WHOLE, admit, db};
 use crate::{
     error::{Error, Result},
     plan::Plan,
@@ -53,15 +53,20 @@ const LOCK_RUNS: &str = "SELECT id FROM scheduler.run WHERE id = ANY($1::bigint[
 const INSTANCES: &str = "\
 WITH counted AS (
     UPDATE scheduler.task t
-    SET items_left = t.items_left - d.done, items_failed = t.items_failed + d.failed, items_skipped = t.items_skipped + d.skipped,
+    SET items_left = t.items_left - d.done, items_next = least(t.items, t.items_next + d.done), items_failed = t.items_failed + d.failed, items_skipped = t.items_skipped + d.skipped,
         state = CASE WHEN t.items_left > d.done THEN t.state WHEN t.items_failed + d.failed > 0 THEN 11
                      WHEN t.items_skipped + d.skipped = t.items THEN 12 ELSE 10 END,
         ended_at = CASE WHEN t.items_left > d.done THEN NULL ELSE now() END
     FROM unnest($1::bigint[], $2::smallint[], $3::integer[], $4::integer[], $5::integer[]) AS d(run_id, no, done, failed, skipped)
     WHERE t.run_id = d.run_id AND t.no = d.no AND t.item = -1
-    RETURNING t.run_id, t.no, t.item, t.state, t.items_left
+    RETURNING t.run_id, t.no, t.item, t.state, t.items_left, t.items_next, d.done
+), next AS (
+    UPDATE scheduler.task t SET state = 1, due_at = now()
+    FROM counted c WHERE t.run_id = c.run_id AND t.no = c.no AND t.state = 0
+        AND t.item >= c.items_next - c.done AND t.item < c.items_next AND c.items_left > 0
+    RETURNING 1
 )
-SELECT run_id, no, item, state FROM counted WHERE items_left = 0";
+SELECT run_id, no, item, state, items_left = 0, (SELECT count(*) FROM next) FROM counted";
 
 /// Those that wait learn what became of what they wait for.
 const COUNT: &str = "\
@@ -82,7 +87,7 @@ WHERE t.run_id = d.run_id AND t.no = d.no AND t.item = -1";
 const RUNS: &str = "\
 UPDATE scheduler.run r SET tasks_left = r.tasks_left - d.done
 FROM unnest($1::bigint[], $2::integer[]) AS d(id, done) WHERE r.id = d.id
-RETURNING r.id, r.tasks_left";
+RETURNING r.id, r.tasks_left, r.flow_id, r.cancelled";
 
 /// Runs have ended.
 const END: &str = "\
@@ -93,13 +98,14 @@ FROM unnest($1::bigint[], $2::smallint[]) AS d(id, state) WHERE r.id = d.id";
 const AWAY: &str = "\
 WITH done AS (
     DELETE FROM scheduler.task WHERE run_id = ANY($1::bigint[])
-    RETURNING run_id, no, item, state, attempt, value, output, error, ended_at
+    RETURNING run_id, no, item, state, attempt, items, items_failed, items_skipped, value, output, error, ended_at
 )
-INSERT INTO scheduler.task_done (run_id, no, item, state, attempt, value, output, error, ended_at)
-SELECT run_id, no, item, state, attempt, value, output, error, coalesce(ended_at, now()) FROM done";
+INSERT INTO scheduler.task_done (run_id, no, item, state, attempt, items, items_failed, items_skipped, value, output, error, ended_at)
+SELECT run_id, no, item, state, attempt, items, items_failed, items_skipped, value, output, error, coalesce(ended_at, now()) FROM done";
 
 /// What follows, step by step.
 pub(super) struct Progress<'a> {
+    store: &'a Store,
     tx: &'a Transaction<'a>,
     plans: &'a BTreeMap<RunId, Arc<Plan>>,
     /// Tasks that are done, by run.
@@ -108,13 +114,13 @@ pub(super) struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    pub(super) fn new(tx: &'a Transaction<'a>, plans: &'a BTreeMap<RunId, Arc<Plan>>) -> Self {
-        Self { tx, plans, done: BTreeMap::new(), ready: 0 }
+    pub(super) fn new(store: &'a Store, tx: &'a Transaction<'a>, plans: &'a BTreeMap<RunId, Arc<Plan>>) -> Self {
+        Self { store, tx, plans, done: BTreeMap::new(), ready: 0 }
     }
 
     /// Tasks and instances that are done: gives the tasks, among them those whose last instance is done.
     pub(super) async fn instances(
-        &self,
+        &mut self,
         finals: impl Iterator<Item = (Key, TaskState)>,
     ) -> Result<Vec<(Key, TaskState)>> {
         let mut wholes = Vec::new();
@@ -133,7 +139,8 @@ impl<'a> Progress<'a> {
         let number = |of: fn(&Tally) -> i32| tallies.values().map(of).collect::<Vec<i32>>();
         let (done, failed, skipped) = (number(|it| it.total()), number(|it| it.failed), number(|it| it.skipped));
         let rows = locked(self.tx, LOCK_TASKS, 2, INSTANCES, &[&runs, &tasks, &done, &failed, &skipped]).await?;
-        for row in &rows {
+        self.ready += rows.first().map_or(0, |row| row.get::<_, i64>(5) as usize);
+        for row in rows.iter().filter(|row| row.get(4)) {
             wholes.push((super::key(row), state(row.get(3))?));
         }
         Ok(wholes)
@@ -204,22 +211,26 @@ impl<'a> Progress<'a> {
         let runs: Vec<i64> = self.done.keys().map(|run| run.0).collect();
         let done: Vec<i32> = self.done.values().copied().collect();
         let rows = locked(self.tx, LOCK_RUNS, 1, RUNS, &[&runs, &done]).await?;
-        let over: Vec<i64> = rows.iter().filter(|row| row.get::<_, i32>(1) == 0).map(|row| row.get(0)).collect();
+        let over = || rows.iter().filter(|row| row.get::<_, i32>(1) == 0);
+        let flows: BTreeSet<FlowId> = over().map(|row| FlowId(row.get(2))).collect();
+        let cancelled: BTreeSet<i64> = over().filter(|row| row.get(3)).map(|row| row.get(0)).collect();
+        let over: Vec<i64> = over().map(|row| row.get(0)).collect();
         if over.is_empty() {
             return Ok((self.ready, Vec::new()));
         }
-        let ended = self.come_to(&over).await?;
+        let ended = self.come_to(&over, &cancelled).await?;
         let states: Vec<i16> = ended.iter().map(|(_, state)| state.number()).collect();
         let ids: Vec<i64> = ended.iter().map(|(run, _)| run.0).collect();
         let statement = self.tx.prepare_cached(END).await.map_err(db)?;
         self.tx.execute(&statement, &[&ids, &states]).await.map_err(db)?;
         let statement = self.tx.prepare_cached(AWAY).await.map_err(db)?;
         self.tx.execute(&statement, &[&over]).await.map_err(db)?;
-        Ok((self.ready, ended))
+        let more = admit::admit(self.store, self.tx, &flows).await?;
+        Ok((self.ready + more, ended))
     }
 
-    /// What runs have come to, by their last tasks.
-    async fn come_to(&self, over: &[i64]) -> Result<Vec<(RunId, RunState)>> {
+    /// What runs have come to, by their last tasks; those that were told to end, by that.
+    async fn come_to(&self, over: &[i64], cancelled: &BTreeSet<i64>) -> Result<Vec<(RunId, RunState)>> {
         let select =
             "SELECT run_id, no, item, state FROM scheduler.task WHERE run_id = ANY($1::bigint[]) AND item = -1";
         let statement = self.tx.prepare_cached(select).await.map_err(db)?;
@@ -230,7 +241,10 @@ impl<'a> Progress<'a> {
                 last.entry(key.run).or_default().push(state(row.get(3))?);
             }
         }
-        Ok(last.into_iter().map(|(run, states)| (run, RunState::of(states))).collect())
+        let state = |(run, states): (RunId, Vec<TaskState>)| {
+            (run, if cancelled.contains(&run.0) { RunState::Cancelled } else { RunState::of(states) })
+        };
+        Ok(last.into_iter().map(state).collect())
     }
 
     fn plan(&self, run: RunId) -> Result<&'a Arc<Plan>> {

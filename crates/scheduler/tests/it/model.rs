@@ -6,7 +6,7 @@ use millrace_scheduler::{
     document::Rule,
     plan::Plan,
     state::{RunState, TaskState},
-    store::{Outcome, Report},
+    store::{InstanceId, Outcome, Report},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
@@ -120,7 +120,7 @@ async fn a_thousand_random_dags_go_as_the_model_says() {
         let mut model = Model::new(&plan);
         let mut active = Vec::new();
         loop {
-            let launches = world.store.claim(1, 100).await.unwrap();
+            let launches = world.store.claim(InstanceId(1), 100).await.unwrap();
             let claimed: BTreeSet<usize> = launches.iter().map(|it| it.key.task as usize).collect();
             assert_eq!(claimed, model.of(TaskState::Ready).into_iter().collect(), "seed {seed}\n{text}");
             for launch in launches {
@@ -136,7 +136,7 @@ async fn a_thousand_random_dags_go_as_the_model_says() {
                 1 => (TaskState::Skipped, Outcome::Skipped),
                 _ => (TaskState::Succeeded, Outcome::Succeeded(None)),
             };
-            world.store.finish(&[Report { token: launch.token, outcome }]).await.unwrap();
+            world.store.finish(&[Report::new(launch.token, outcome)]).await.unwrap();
             model.finish(launch.key.task as usize, state);
         }
         let (state, tasks) = world.store.run_state(run).await.unwrap().unwrap();

@@ -8,7 +8,7 @@ use std::{
 use futures::future::join_all;
 use millrace_scheduler::{
     state::{RunState, TaskState},
-    store::{Key, Outcome, Report},
+    store::{InstanceId, Key, Outcome, Report},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde_json::json;
@@ -18,7 +18,7 @@ use crate::world::{World, plan};
 const DIAMOND: &str = "    a: {noop: {}}\n    b: {needs: [a], noop: {}}\n    c: {needs: [a], noop: {}}\n    d: {needs: [b, c], noop: {}}\n";
 
 fn succeeded(token: i64) -> Report {
-    Report { token, outcome: Outcome::Succeeded(None) }
+    Report::new(token, Outcome::Succeeded(None))
 }
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_run_goes_from_its_first_task_to_its_last() {
     let run = world.run(&plan, "r").await.unwrap();
     let mut order = Vec::new();
     loop {
-        let launches = world.store.claim(1, 10).await.unwrap();
+        let launches = world.store.claim(InstanceId(1), 10).await.unwrap();
         if launches.is_empty() {
             break;
         }
@@ -61,12 +61,12 @@ async fn a_run_is_there_once_for_its_key() {
 async fn a_report_with_an_old_token_changes_nothing() {
     let world = World::new().await;
     let run = world.run(&plan("fenced", DIAMOND), "r").await.unwrap();
-    let first = world.store.claim(1, 1).await.unwrap().remove(0);
+    let first = world.store.claim(InstanceId(1), 1).await.unwrap().remove(0);
     let lost = Outcome::Interrupted { error: "node drained".to_owned(), retry_after: Duration::ZERO };
-    let finished = world.store.finish(&[Report { token: first.token, outcome: lost }]).await.unwrap();
+    let finished = world.store.finish(&[Report::new(first.token, lost)]).await.unwrap();
     assert_eq!(finished.accepted[0].state, TaskState::Ready);
 
-    let second = world.other_replica().claim(2, 1).await.unwrap().remove(0);
+    let second = world.other_replica().claim(InstanceId(2), 1).await.unwrap().remove(0);
     assert_eq!((second.key, second.attempt, second.retries), (first.key, 2, 0), "an interruption does not count");
     assert!(second.token > first.token);
     let finished = world.store.finish(&[succeeded(first.token)]).await.unwrap();
@@ -74,7 +74,7 @@ async fn a_report_with_an_old_token_changes_nothing() {
     let (_, tasks) = world.store.run_state(run).await.unwrap().unwrap();
     assert_eq!(tasks[0].1, TaskState::Active, "it is the second attempt's to say");
     world.store.finish(&[succeeded(second.token)]).await.unwrap();
-    assert_eq!(world.store.claim(2, 10).await.unwrap().len(), 2);
+    assert_eq!(world.store.claim(InstanceId(2), 10).await.unwrap().len(), 2);
     world.database.remove().await.unwrap();
 }
 
@@ -82,15 +82,15 @@ async fn a_report_with_an_old_token_changes_nothing() {
 async fn a_failure_is_tried_again_when_it_is_due_and_counts() {
     let world = World::new().await;
     let run = world.run(&plan("retried", DIAMOND), "r").await.unwrap();
-    let first = world.store.claim(1, 1).await.unwrap().remove(0);
+    let first = world.store.claim(InstanceId(1), 1).await.unwrap().remove(0);
     let failed = |retry_after| Outcome::Failed { error: "exit code 1\0".to_owned(), retry_after };
-    let again = Report { token: first.token, outcome: failed(Some(Duration::from_millis(300))) };
+    let again = Report::new(first.token, failed(Some(Duration::from_millis(300))));
     world.store.finish(&[again]).await.unwrap();
-    assert_eq!(world.store.claim(1, 1).await.unwrap(), [], "not yet");
+    assert_eq!(world.store.claim(InstanceId(1), 1).await.unwrap(), [], "not yet");
     tokio::time::sleep(Duration::from_millis(350)).await;
-    let second = world.store.claim(1, 1).await.unwrap().remove(0);
+    let second = world.store.claim(InstanceId(1), 1).await.unwrap().remove(0);
     assert_eq!((second.attempt, second.retries), (2, 1));
-    let finished = world.store.finish(&[Report { token: second.token, outcome: failed(None) }]).await.unwrap();
+    let finished = world.store.finish(&[Report::new(second.token, failed(None))]).await.unwrap();
     assert_eq!(finished.ended, [(run, RunState::Failed)]);
     let (_, tasks) = world.store.run_state(run).await.unwrap().unwrap();
     let states: Vec<TaskState> = tasks.into_iter().map(|(_, state)| state).collect();
@@ -104,14 +104,13 @@ async fn a_mapped_task_is_done_when_its_last_instance_is() {
     let world = World::new().await;
     let tasks = "    a: {noop: {}}\n    m: {needs: [a], forEach: {in: [1]}, noop: {}}\n    z: {needs: [m], when: all_done, noop: {}}\n";
     let run = world.run(&plan("mapped", tasks), "r").await.unwrap();
-    let a = world.store.claim(1, 1).await.unwrap().remove(0);
+    let a = world.store.claim(InstanceId(1), 1).await.unwrap().remove(0);
     world.store.finish(&[succeeded(a.token)]).await.unwrap();
-    let group = world.store.claim(1, 1).await.unwrap().remove(0);
+    let group = world.store.claim(InstanceId(1), 1).await.unwrap().remove(0);
     let items = (0..1_000).map(|item| json!({"n": item, "text": "what Postgres\0 cannot hold"})).collect();
-    let finished =
-        world.store.finish(&[Report { token: group.token, outcome: Outcome::Expanded(items) }]).await.unwrap();
+    let finished = world.store.finish(&[Report::new(group.token, Outcome::Expanded(items))]).await.unwrap();
     assert_eq!(finished.ready, 1_000);
-    let mut instances = world.store.claim(1, 2_000).await.unwrap();
+    let mut instances = world.store.claim(InstanceId(1), 2_000).await.unwrap();
     assert_eq!(instances.len(), 1_000);
     assert!(instances.iter().all(|it| it.value.as_ref().unwrap()["n"] == json!(it.key.item)));
     instances.shuffle(&mut StdRng::seed_from_u64(1));
@@ -120,9 +119,9 @@ async fn a_mapped_task_is_done_when_its_last_instance_is() {
     let finished = world.store.finish(&reports).await.unwrap();
     assert_eq!((finished.accepted.len(), finished.ready), (999, 0));
     let failed = Outcome::Failed { error: "one of a thousand".to_owned(), retry_after: None };
-    let finished = world.store.finish(&[Report { token: last.token, outcome: failed }]).await.unwrap();
+    let finished = world.store.finish(&[Report::new(last.token, failed)]).await.unwrap();
     assert_eq!(finished.ready, 1, "what waits for all of them can run");
-    let z = world.store.claim(1, 1).await.unwrap().remove(0);
+    let z = world.store.claim(InstanceId(1), 1).await.unwrap().remove(0);
     world.store.finish(&[succeeded(z.token)]).await.unwrap();
     let (state, tasks) = world.store.run_state(run).await.unwrap().unwrap();
     assert_eq!((state, tasks[1].1), (RunState::Succeeded, TaskState::Failed));
@@ -155,7 +154,7 @@ async fn many_replicas_launch_each_attempt_once() {
             let (mut launched, mut idle) = (Vec::new(), 0);
             while idle < 20 {
                 let most = random.random_range(1..100);
-                let mut launches = store.claim(seed as i64, most).await.unwrap();
+                let mut launches = store.claim(InstanceId(seed as i64 + 1), most).await.unwrap();
                 idle = if launches.is_empty() { idle + 1 } else { 0 };
                 if launches.is_empty() {
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -165,7 +164,7 @@ async fn many_replicas_launch_each_attempt_once() {
                     let report = |token, chance: u32| match chance {
                         0..5 => {
                             let error = "by chance".to_owned();
-                            Report { token, outcome: Outcome::Failed { error, retry_after: Some(Duration::ZERO) } }
+                            Report::new(token, Outcome::Failed { error, retry_after: Some(Duration::ZERO) })
                         }
                         _ => succeeded(token),
                     };

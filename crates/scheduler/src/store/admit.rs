@@ -1,0 +1,207 @@
+//! Which runs begin: as many of each flow as may run at once. Their tasks are made when they do, so that what waits for
+//! room takes a row for each run and no more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use millrace_postgres::Transaction;
+
+use super::{FlowId, RunId, Store, WHOLE, db};
+use crate::{
+    document::Binding,
+    error::Result,
+    plan::{Hash, Plan},
+    state::{Class, RunKind, TaskState},
+};
+
+/// Flows for which runs wait.
+const WAITING: &str = "\
+SELECT DISTINCT flow_id FROM scheduler.run WHERE flow_id = ANY($1::integer[]) AND state = 0";
+
+/// Locked by a statement of its own: what runs is counted by another, that sees what came before.
+const LOCK: &str = "SELECT id FROM scheduler.flow WHERE id = ANY($1::integer[]) ORDER BY id FOR NO KEY UPDATE";
+
+/// The flows' limits, and what runs of them: all that is live, by schedule, and of that what is caught up.
+const ROOM: &str = "\
+SELECT f.id, f.runs_limit, f.filling, count(r.id) FILTER (WHERE r.class = 0),
+       count(r.id) FILTER (WHERE r.class = 0 AND r.kind = 0), count(r.id) FILTER (WHERE r.caught_up)
+FROM scheduler.flow f LEFT JOIN scheduler.run r ON r.flow_id = f.id AND r.state = 1
+WHERE f.id = ANY($1::integer[]) GROUP BY f.id";
+
+/// What waits, in the order in which it goes.
+const QUEUED: &str = "\
+SELECT r.id, r.flow_id, r.kind, r.class, r.hash, r.binding_hash, r.gate, r.caught_up, r.rank FROM scheduler.flow f
+CROSS JOIN (VALUES (0::smallint), (1::smallint), (3::smallint)) AS k(kind)
+CROSS JOIN LATERAL (
+    SELECT * FROM scheduler.run WHERE flow_id = f.id AND state = 0 AND class = 0 AND kind = k.kind
+    ORDER BY rank, id LIMIT f.runs_limit
+) r WHERE f.id = ANY($1::integer[])
+UNION ALL
+SELECT r.id, r.flow_id, r.kind, r.class, r.hash, r.binding_hash, r.gate, r.caught_up, r.rank FROM scheduler.backfill b
+CROSS JOIN LATERAL (
+    SELECT * FROM scheduler.run WHERE backfill_id = b.id AND state = 0 ORDER BY id
+    LIMIT greatest(b.max_parallel - (SELECT count(*) FROM scheduler.run WHERE backfill_id = b.id AND state = 1), 0)
+) r WHERE b.flow_id = ANY($1::integer[]) AND NOT b.done
+ORDER BY 9, 1";
+
+/// Runs begin, and their tasks are there. Those that wait for nothing are ready at once.
+const BEGIN: &str = "\
+WITH begun AS (
+    UPDATE scheduler.run r SET state = 1, started_at = now(), timeout_at = now() + make_interval(secs => b.timeout)
+    FROM unnest($1::bigint[], $2::double precision[]) AS b(id, timeout) WHERE r.id = b.id AND r.state = 0
+    RETURNING r.id, r.class
+)
+INSERT INTO scheduler.task (run_id, no, item, state, class, priority, needs, patience, pool, slots, due_at)
+SELECT begun.id, t.no, $3, CASE WHEN t.needs = 0 THEN 1 ELSE 0 END, begun.class, t.priority, t.needs, t.patience, t.pool,
+       t.slots, CASE WHEN t.needs = 0 THEN now() END
+FROM unnest($4::bigint[], $5::smallint[], $6::integer[], $7::smallint[], $8::double precision[], $9::integer[], $10::integer[])
+    AS t(run_id, no, needs, priority, patience, pool, slots) JOIN begun ON begun.id = t.run_id";
+
+/// What runs of a flow, and may.
+struct Room {
+    limit: i64,
+    filling: bool,
+    live: i64,
+    scheduled: i64,
+    caught_up: i64,
+}
+
+struct Admitted {
+    id: i64,
+    plan: Arc<Plan>,
+    binding: Option<Arc<Binding>>,
+}
+
+/// Lets runs of these flows begin. Gives how many tasks are ready.
+pub(super) async fn admit(store: &Store, tx: &Transaction<'_>, flows: &BTreeSet<FlowId>) -> Result<usize> {
+    if flows.is_empty() {
+        return Ok(0);
+    }
+    let flows: Vec<i32> = flows.iter().map(|flow| flow.0).collect();
+    let waiting = tx.prepare_cached(WAITING).await.map_err(db)?;
+    let mut flows: Vec<i32> = tx.query(&waiting, &[&flows]).await.map_err(db)?.iter().map(|row| row.get(0)).collect();
+    if flows.is_empty() {
+        return Ok(0);
+    }
+    flows.sort_unstable();
+    let room = super::successors::locked(tx, LOCK, 1, ROOM, &[&flows]).await?;
+    let mut room: HashMap<i32, Room> = room
+        .iter()
+        .map(|row| {
+            let (limit, filling): (i32, bool) = (row.get(1), row.get(2));
+            let (live, scheduled, caught_up) = (row.get(3), row.get(4), row.get(5));
+            (row.get(0), Room { limit: limit.into(), filling, live, scheduled, caught_up })
+        })
+        .collect();
+    let queued = tx.prepare_cached(QUEUED).await.map_err(db)?;
+    let mut admitted = Vec::new();
+    for row in tx.query(&queued, &[&flows]).await.map_err(db)? {
+        let (flow, kind, class): (i32, i16, i16) = (row.get(1), row.get(2), row.get(3));
+        if class == Class::Live.number()
+            && !room.get_mut(&flow).is_some_and(|room| room.take(kind, row.get(6), row.get(7)))
+        {
+            continue;
+        }
+        let plan = store.plans.get(tx, Hash::read(row.get(4))?).await?;
+        let binding = match row.get::<_, Option<&[u8]>>(5) {
+            Some(hash) => Some(store.plans.binding(tx, Hash::read(hash)?).await?),
+            None => None,
+        };
+        admitted.push(Admitted { id: row.get(0), plan, binding });
+    }
+    begin(tx, &admitted).await
+}
+
+impl Room {
+    /// Takes room for a live run, if there is some.
+    fn take(&mut self, kind: i16, gate: i32, caught_up: bool) -> bool {
+        let is_open = match gate {
+            0 => true,
+            fewer @ 1.. => self.caught_up < i64::from(fewer),
+            _ => self.scheduled == 0,
+        };
+        if self.live >= self.limit || !is_open || (caught_up && self.filling) {
+            return false;
+        }
+        self.live += 1;
+        self.scheduled += i64::from(kind == RunKind::Scheduled.number());
+        self.caught_up += i64::from(caught_up);
+        true
+    }
+}
+
+/// The tasks of runs that begin, as Postgres takes them.
+#[derive(Default)]
+struct Tasks {
+    runs: Vec<i64>,
+    numbers: Vec<i16>,
+    needs: Vec<i32>,
+    priorities: Vec<i16>,
+    patience: Vec<Option<f64>>,
+    pools: Vec<Option<i32>>,
+    slots: Vec<i32>,
+}
+
+async fn begin(tx: &Transaction<'_>, admitted: &[Admitted]) -> Result<usize> {
+    if admitted.is_empty() {
+        return Ok(0);
+    }
+    let pools = pools(tx, admitted).await?;
+    let mut tasks = Tasks::default();
+    for Admitted { id, plan, binding } in admitted {
+        let dag = &plan.dag;
+        for number in 0..plan.graph.len() {
+            let task = &plan.tasks[number].task;
+            let pool = plan.pool(number, binding.as_deref());
+            tasks.runs.push(*id);
+            tasks.numbers.push(number as i16);
+            tasks.needs.push(plan.waits_for(number) as i32);
+            tasks.priorities.push(task.priority.unwrap_or(dag.spec.priority));
+            tasks.patience.push(task.timeout.queue.map(|span| span.as_millis() as f64 / 1_000.0));
+            tasks.slots.push(pool.as_ref().map_or(0, |(_, slots)| *slots as i32));
+            tasks.pools.push(pool.and_then(|(name, _)| pools.get(&name).copied()));
+        }
+    }
+    let ready = tasks.needs.iter().filter(|needs| **needs == 0).count();
+    let ids: Vec<i64> = admitted.iter().map(|it| it.id).collect();
+    let timeouts: Vec<Option<f64>> =
+        admitted.iter().map(|it| it.plan.dag.spec.timeout.map(|span| span.as_millis() as f64 / 1_000.0)).collect();
+    let begin = tx.prepare_cached(BEGIN).await.map_err(db)?;
+    let Tasks { runs, numbers, needs, priorities, patience, pools, slots } = &tasks;
+    tx.execute(&begin, &[&ids, &timeouts, &WHOLE, runs, numbers, needs, priorities, patience, pools, slots])
+        .await
+        .map_err(db)?;
+    Ok(ready)
+}
+
+/// The numbers of the pools that tasks of these runs need. One that is not there is made, without slots: what needs it
+/// waits, and says what for.
+async fn pools(tx: &Transaction<'_>, admitted: &[Admitted]) -> Result<BTreeMap<String, i32>> {
+    let names: BTreeSet<String> = admitted
+        .iter()
+        .flat_map(|it| (0..it.plan.graph.len()).filter_map(|number| it.plan.pool(number, it.binding.as_deref())))
+        .map(|(name, _)| name)
+        .collect();
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let names: Vec<String> = names.into_iter().collect();
+    let insert = "INSERT INTO scheduler.pool (name, slots) SELECT name, 0 FROM unnest($1::text[]) AS n(name) \
+                  WHERE NOT EXISTS (SELECT FROM scheduler.pool p WHERE p.name = n.name) ON CONFLICT DO NOTHING";
+    let select = "SELECT name, id FROM scheduler.pool WHERE name = ANY($1::text[])";
+    let insert = tx.prepare_cached(insert).await.map_err(db)?;
+    tx.execute(&insert, &[&names]).await.map_err(db)?;
+    let select = tx.prepare_cached(select).await.map_err(db)?;
+    Ok(tx.query(&select, &[&names]).await.map_err(db)?.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Runs that have not begun, told to end before they do.
+pub(super) async fn drop_queued(tx: &Transaction<'_>, runs: &[RunId]) -> Result<Vec<RunId>> {
+    let ids: Vec<i64> = runs.iter().map(|run| run.0).collect();
+    let update = "UPDATE scheduler.run SET state = $2, cancelled = true, ended_at = now() \
+                  WHERE id = ANY($1::bigint[]) AND state = 0 RETURNING id";
+    let state = TaskState::Cancelled.number();
+    Ok(tx.query(update, &[&ids, &state]).await.map_err(db)?.iter().map(|row| RunId(row.get(0))).collect())
+}

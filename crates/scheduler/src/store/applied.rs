@@ -1,0 +1,132 @@
+//! The documents that are in force.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::Value;
+
+use super::{FlowId, READY, SCHEDULES, Store, db, flows};
+use crate::{
+    document::Binding,
+    error::Result,
+    plan::{Hash, Plan},
+};
+
+/// Documents in force, as their authors wrote them.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// All templates.
+    pub templates: BTreeMap<String, Value>,
+    /// DAGs that were asked for.
+    pub dags: BTreeMap<String, Value>,
+    /// Bindings of those DAGs, and those that were asked for.
+    pub bindings: BTreeMap<String, Value>,
+    /// The names of all pools.
+    pub pools: Vec<String>,
+}
+
+/// What is to be in force.
+#[derive(Debug, Default)]
+pub struct Writes {
+    /// Documents by kind and name.
+    pub documents: Vec<(&'static str, String, Value)>,
+    /// Plans, each with the bindings of its DAG; none of them: the DAG runs alone.
+    pub plans: Vec<Planned>,
+}
+
+/// A plan that is to be in force.
+#[derive(Debug)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// Its bindings.
+    pub bindings: Vec<Bound>,
+    /// Whether its schedule is the one that it was.
+    pub same_schedule: bool,
+}
+
+/// A binding that is to be in force.
+#[derive(Debug)]
+pub struct Bound {
+    /// The binding.
+    pub binding: Binding,
+    /// Its canonical text.
+    pub text: String,
+    /// Of that text.
+    pub hash: Hash,
+}
+
+const KNOWN: &str = "\
+SELECT kind, name, body FROM scheduler.applied
+WHERE kind = 'TaskTemplate'
+   OR kind = 'Dag' AND (name = ANY($1::text[]) OR $3 AND body #>> '{spec,tasks}' LIKE '%\"use\":%'
+      OR name IN (SELECT body #>> '{spec,dag}' FROM scheduler.applied WHERE kind = 'Binding' AND name = ANY($2::text[])))
+UNION ALL
+SELECT b.kind, b.name, b.body FROM scheduler.applied b
+WHERE b.kind = 'Binding' AND (b.name = ANY($2::text[]) OR b.body #>> '{spec,dag}' = ANY($1::text[]) OR $3)";
+
+impl Store {
+    /// What is in force of these DAGs and bindings, with all templates; with `all_users`, also every DAG that uses one.
+    pub async fn known(&self, dags: &[String], bindings: &[String], all_users: bool) -> Result<Known> {
+        let client = self.pool.get().await?;
+        let mut known = Known::default();
+        for row in client.query(KNOWN, &[&dags, &bindings, &all_users]).await.map_err(db)? {
+            let documents = match row.get(0) {
+                "TaskTemplate" => &mut known.templates,
+                "Dag" => &mut known.dags,
+                _ => &mut known.bindings,
+            };
+            documents.insert(row.get(1), row.get(2));
+        }
+        let pools = client.query("SELECT name FROM scheduler.pool", &[]).await.map_err(db)?;
+        known.pools = pools.iter().map(|row| row.get(0)).collect();
+        Ok(known)
+    }
+
+    /// Puts documents in force: all of them or none.
+    pub async fn put_in_force(&self, writes: &Writes) -> Result<()> {
+        Self::again(|| self.put_in_force_once(writes)).await
+    }
+
+    async fn put_in_force_once(&self, writes: &Writes) -> Result<()> {
+        let mut client = self.pool.get().await?;
+        let tx = client.transaction().await.map_err(db)?;
+        let document = "INSERT INTO scheduler.applied (kind, name, body) VALUES ($1, $2, $3) \
+                        ON CONFLICT (kind, name) DO UPDATE SET body = excluded.body, applied_at = now()";
+        for (kind, name, body) in &writes.documents {
+            tx.execute(document, &[kind, name, body]).await.map_err(db)?;
+        }
+        for planned in &writes.plans {
+            let mut flows: Vec<FlowId> = Vec::new();
+            for Bound { binding, text, hash } in &planned.bindings {
+                flows::keep(&tx, *hash, "Binding", &binding.metadata.name, text).await?;
+                let put = flows::Put {
+                    plan: &planned.plan,
+                    binding: &binding.metadata.name,
+                    binding_hash: Some(*hash),
+                    same_schedule: planned.same_schedule,
+                };
+                flows.push(flows::put(&tx, &put).await?);
+            }
+            if planned.bindings.is_empty() {
+                let put = flows::Put {
+                    plan: &planned.plan,
+                    binding: "",
+                    binding_hash: None,
+                    same_schedule: planned.same_schedule,
+                };
+                flows.push(flows::put(&tx, &put).await?);
+            }
+            let others = "UPDATE scheduler.flow SET active = false WHERE dag = $1 AND id <> ALL($2::integer[])";
+            let ids: Vec<i32> = flows.iter().map(|flow| flow.0).collect();
+            tx.execute(others, &[&planned.plan.dag.metadata.name, &ids]).await.map_err(db)?;
+        }
+        self.notify(&tx, SCHEDULES).await?;
+        self.notify(&tx, READY).await?;
+        tx.commit().await.map_err(db)?;
+        drop(client);
+        for planned in &writes.plans {
+            self.plans.remember(&planned.plan);
+        }
+        self.look_for_pools().await
+    }
+}

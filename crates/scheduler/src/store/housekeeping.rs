@@ -1,0 +1,78 @@
+//! What the database is asked to do now and then: a partition for each month of history, and what is old away.
+
+use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
+
+use super::{Store, db};
+use crate::error::Result;
+
+/// Tables that are partitioned by the month in which something ended.
+const BY_MONTH: [&str; 2] = ["attempt", "task_done"];
+/// One replica at a time: "sched" in ASCII.
+const LOCK: i64 = 0x0073_6368_6564;
+/// Rows that are deleted at once.
+const BATCH: i64 = 10_000;
+
+/// Backfills of which nothing is left.
+const BACKFILLS: &str = "\
+UPDATE scheduler.backfill b SET done = true WHERE NOT done
+AND NOT EXISTS (SELECT FROM scheduler.run r WHERE r.backfill_id = b.id AND r.state < 10)";
+
+/// Runs, slots and instances whose time is over.
+const OLD: [&str; 3] = [
+    "DELETE FROM scheduler.run WHERE id IN (SELECT id FROM scheduler.run WHERE state >= 10 AND ended_at < $1 LIMIT $2)",
+    "DELETE FROM scheduler.slot WHERE (flow_id, at) IN (SELECT flow_id, at FROM scheduler.slot WHERE until < $1 LIMIT $2)",
+    "DELETE FROM scheduler.instance WHERE id IN (SELECT id FROM scheduler.instance WHERE ended_at < $1 LIMIT $2)",
+];
+
+impl Store {
+    /// Makes the partitions of this month and the next, and removes what ended before `oldest`. A month of attempts goes
+    /// when all of it is older.
+    pub async fn keep_house(&self, now: Timestamp, oldest: Timestamp) -> Result<()> {
+        let mut client = self.pool.get().await?;
+        let tx = client.transaction().await.map_err(db)?;
+        // Creating partitions locks their tables: whoever is first does it for all.
+        let lock = "SELECT pg_try_advisory_xact_lock($1)";
+        if !tx.query_one(lock, &[&LOCK]).await.map_err(db)?.get::<_, bool>(0) {
+            return Ok(());
+        }
+        let names = "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
+                     WHERE i.inhparent = to_regclass('scheduler.' || $1)";
+        for table in BY_MONTH {
+            let rows = tx.query(names, &[&table]).await.map_err(db)?;
+            let there: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+            for month in [month(now), month(now).saturating_add(1.month())] {
+                let name = partition(table, month);
+                if !there.contains(&name) {
+                    let (from, to) = (month, month.saturating_add(1.month()));
+                    let create = format!(
+                        "CREATE TABLE scheduler.{name} PARTITION OF scheduler.{table} \
+                         FOR VALUES FROM ('{from} 00:00:00+00') TO ('{to} 00:00:00+00')"
+                    );
+                    tx.batch_execute(&create).await.map_err(db)?;
+                }
+            }
+            let last = partition(table, month(oldest));
+            let old = there.iter().filter(|name| name.len() == last.len() && **name < last);
+            for name in old {
+                tx.batch_execute(&format!("DROP TABLE scheduler.{name}")).await.map_err(db)?;
+                tracing::info!(partition = name, "old history is removed");
+            }
+        }
+        tx.execute(BACKFILLS, &[]).await.map_err(db)?;
+        tx.commit().await.map_err(db)?;
+        for delete in OLD {
+            while client.execute(delete, &[&oldest, &BATCH]).await.map_err(db)? == BATCH as u64 {}
+        }
+        Ok(())
+    }
+}
+
+/// The first day of a month, in UTC.
+fn month(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date().first_of_month()
+}
+
+/// `attempt_2026_11`: in the order of time.
+fn partition(table: &str, month: Date) -> String {
+    format!("{table}_{:04}_{:02}", month.year(), month.month())
+}
