@@ -60,7 +60,7 @@ impl World {
             drain: Duration::from_secs(5),
         };
         let shim = PathBuf::from(env!("CARGO_BIN_EXE_millrace-shim"));
-        let processes = Processes::new(&world.folder, shim, Secrets::default(), Duration::from_secs(60)).unwrap();
+        let processes = Processes::new(&world.folder, shim, Secrets::default(), Duration::from_mins(1)).unwrap();
         let executors = Executors::new(processes, &Secrets::default(), world.store.clone()).unwrap();
         let engine = Arc::new(Engine::new(&world.store, executors, settings, Metrics::new(&meter)));
         tokio::spawn(engine.run(world.shutdown.clone()));
@@ -122,8 +122,7 @@ fn say(what: &str, measured: &str, bar: &str, met: bool) {
 async fn wide(world: &World, name: &str) -> f64 {
     const WIDE: usize = 1_000;
     const RUNS: usize = 15;
-    let tasks: String = (0..WIDE).map(|task| format!("    t{task}: {{noop: {{}}}}\n")).collect();
-    let plan = plan(name, &tasks);
+    let plan = plan(name, &tasks(WIDE, "noop: {}"));
     let flow = world.store.save_plan(&plan).await.unwrap();
     let began = Instant::now();
     for run in 0..RUNS {
@@ -140,7 +139,7 @@ async fn chain(world: &World, name: &str) -> (Duration, Duration) {
         0 => "    t0: {noop: {}}\n".to_owned(),
         _ => format!("    t{task}: {{needs: [t{}], noop: {{}}}}\n", task - 1),
     };
-    let plan = plan(name, &(0..CHAIN).map(task).collect::<String>());
+    let plan = plan(name, &(0..CHAIN).map(task).collect::<Vec<_>>().concat());
     let flow = world.store.save_plan(&plan).await.unwrap();
     let run = world.run(flow, &plan, "chain").await;
     world.idle().await;
@@ -157,8 +156,7 @@ async fn chain(world: &World, name: &str) -> (Duration, Duration) {
 
 async fn commands(world: &World) {
     const COUNT: usize = 1_500;
-    let tasks: String = (0..COUNT).map(|task| format!("    t{task}: {{process: {{argv: [/bin/true]}}}}\n")).collect();
-    let plan = plan("commands", &(tasks + "  concurrency: {tasks: 32}\n"));
+    let plan = plan("commands", &(tasks(COUNT, "process: {argv: [/bin/true]}") + "  concurrency: {tasks: 32}\n"));
     let flow = world.store.save_plan(&plan).await.unwrap();
     let began = Instant::now();
     world.run(flow, &plan, "r").await;
@@ -184,6 +182,7 @@ async fn mapped(world: &World) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let expanded = began.elapsed();
+    let began = Instant::now();
     say(
         "mapping over 100,000 items: expansion",
         &format!("{expanded:.2?}"),
@@ -191,7 +190,7 @@ async fn mapped(world: &World) {
         expanded < EXPANSION,
     );
     world.idle().await;
-    let rate = 100_000.0 / (began.elapsed() - expanded).as_secs_f64();
+    let rate = 100_000.0 / began.elapsed().as_secs_f64();
     println!("| its instances, 1,000 at once | {rate:.0}/s | | |");
 }
 
@@ -255,6 +254,11 @@ fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
+/// So many tasks that wait for nothing.
+fn tasks(count: usize, action: &str) -> String {
+    (0..count).map(|task| format!("    t{task}: {{{action}}}\n")).collect::<Vec<_>>().concat()
 }
 
 fn plan(name: &str, tasks: &str) -> Arc<Plan> {

@@ -17,8 +17,8 @@ fn document(name: &str, text: &str) -> pb::Document {
     pb::Document { name: name.to_owned(), text: text.to_owned() }
 }
 
-fn of(dag: &str) -> Option<DagRef> {
-    Some(DagRef { dag: dag.to_owned(), binding: String::new() })
+fn of(dag: &str) -> DagRef {
+    DagRef { dag: dag.to_owned(), binding: String::new() }
 }
 
 struct Client(Service);
@@ -30,7 +30,7 @@ impl Client {
     }
 
     async fn start(&self, key: &str) -> Result<pb::StartRunResponse, tonic::Status> {
-        let request = pb::StartRunRequest { r#ref: of("hourly"), key: key.to_owned(), ..Default::default() };
+        let request = pb::StartRunRequest { r#ref: Some(of("hourly")), key: key.to_owned(), ..Default::default() };
         Ok(self.0.start_run(Request::new(request)).await?.into_inner())
     }
 
@@ -64,7 +64,8 @@ async fn a_document_is_checked_planned_and_put_in_force() {
     assert_eq!(changed.changes[0].details, [r#"spec.schedule.cron: "5 * * * *" -> "6 * * * *""#]);
 
     world.store.fire().await.unwrap();
-    let dag = client.0.get_dag(Request::new(pb::GetDagRequest { r#ref: of("hourly") })).await.unwrap().into_inner();
+    let dag =
+        client.0.get_dag(Request::new(pb::GetDagRequest { r#ref: Some(of("hourly")) })).await.unwrap().into_inner();
     assert_eq!(dag.tasks, ["a", "b", "c"]);
     assert_eq!(dag.next.len(), 5);
     let summary = dag.dag.unwrap();
@@ -106,7 +107,7 @@ async fn a_run_is_started_once_for_its_key_and_says_what_it_waits_for() {
     assert!(client.why(run.id).await.is_empty());
     let twice = client.0.cancel_run(Request::new(pb::CancelRunRequest { run: run.id })).await.unwrap_err();
     assert_eq!(twice.code(), Code::InvalidArgument, "{twice}");
-    let listed = pb::ListRunsRequest { r#ref: of("hourly"), ..Default::default() };
+    let listed = pb::ListRunsRequest { r#ref: Some(of("hourly")), ..Default::default() };
     assert_eq!(client.0.list_runs(Request::new(listed)).await.unwrap().into_inner().runs.len(), 1);
     world.database.remove().await.unwrap();
 }
@@ -120,7 +121,7 @@ async fn parameters_are_checked_by_their_schemas() {
     let params = |name: &str, value: serde_json::Value| {
         let fields = [(name.to_owned(), value)].into_iter().collect();
         pb::StartRunRequest {
-            r#ref: of("hourly"),
+            r#ref: Some(of("hourly")),
             params: Some(millrace_proto::json::to_struct(&fields)),
             ..Default::default()
         }

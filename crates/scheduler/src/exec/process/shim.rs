@@ -126,7 +126,7 @@ fn start(folder: &Folder, spec: &Spec) -> Result<(Child, PipeReader), Exit> {
 }
 
 /// Has the kernel end the command when the shim is killed, so that a command with neither shim nor scheduler does not go
-/// on; and gives it the signals back that the shim holds.
+/// on (unless it changes its user: then the kernel forgets that); and gives it the signals back that the shim holds.
 #[allow(unsafe_code, reason = "the one of this crate: only the new process can do this, between fork and exec")]
 fn tie(command: &mut Command) {
     let shim = Pid::this();
