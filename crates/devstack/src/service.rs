@@ -16,7 +16,7 @@ use crate::{Error, Part, Ports, Result, http};
 const PURGE_DELAY: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "100");
 
 /// How long process tasks go on after a stack that has ended.
-const FENCE: &str = "5s";
+const FENCE: &str = "10s";
 
 /// What the services are told beside addresses.
 #[derive(Clone, Debug)]

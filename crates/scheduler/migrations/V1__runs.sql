@@ -128,7 +128,7 @@ CREATE TABLE run (
 ) WITH (fillfactor = 80);
 
 CREATE INDEX run_running ON run (flow_id) WHERE state = 1;
-CREATE INDEX run_queued ON run (flow_id, class, kind, rank, id) WHERE state = 0;
+CREATE INDEX run_queued ON run (flow_id, class, kind, caught_up, rank, id) WHERE state = 0;
 CREATE INDEX run_timeout ON run (timeout_at) WHERE state = 1 AND timeout_at IS NOT NULL;
 CREATE INDEX run_latest ON run (flow_id, id);
 CREATE INDEX run_moment ON run (flow_id, logical_at);

@@ -25,10 +25,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Error,
-    document::{Binding, Dag, Document, TaskTemplate},
+    document::{Binding, Dag, Document, Task, TaskTemplate},
     plan::{Hash, Plan, Templates},
     store::{Bound, Known, Planned, Store, Writes},
 };
+
+/// How far a line of a document may be indented.
+const MAX_INDENT: usize = 500;
 
 /// A document that was given, read.
 #[derive(Debug)]
@@ -72,12 +75,25 @@ pub struct Decision {
     pub writes: Writes,
 }
 
+impl AsRef<Writes> for Decision {
+    fn as_ref(&self) -> &Writes {
+        &self.writes
+    }
+}
+
 /// Reads documents, each of a name and a text. All faults at once.
 pub fn parse<'a>(documents: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Vec<Given>, Faults> {
     let (mut given, mut faults) = (Vec::<Given>::new(), Vec::new());
     let mut seen = BTreeMap::new();
     for (name, text) in documents {
+        if let Some(fault) = unreadable(name, text) {
+            faults.push(fault);
+            continue;
+        }
         let read = Source::parse(name, text).and_then(|source| {
+            if source.value().to_string().contains("\\u0000") {
+                return Err(source.fault("", "holds a character zero, which cannot be kept").into());
+            }
             let document = Document::load(&source)?;
             Ok(Given { source, document })
         });
@@ -94,6 +110,15 @@ pub fn parse<'a>(documents: impl IntoIterator<Item = (&'a str, &'a str)>) -> Res
         }
     }
     Faults(faults).into_result().map(|()| given)
+}
+
+/// Readers of YAML go into what is nested by recursion. Each level takes at least a column, or an indicator on one line
+/// (those in brackets have a bound of their own), so that the deepest line says how deep it may be.
+pub(crate) fn unreadable(name: &str, text: &str) -> Option<Fault> {
+    let depth = |line: &str| line.chars().take_while(|it| " \t-?:".contains(*it)).count();
+    let line = text.lines().position(|line| depth(line) > MAX_INDENT)?;
+    let message = format!("begins more than {MAX_INDENT} columns within the line: nested too deep");
+    Some(Fault { file: name.to_owned(), path: "$".to_owned(), line: line + 1, column: 1, message })
 }
 
 /// The DAGs and bindings that `decide` needs to know of, and whether it needs every DAG that uses a template.
@@ -114,17 +139,26 @@ fn concerns(given: &[Given]) -> (Vec<String>, Vec<String>, bool) {
     (dags.into_iter().collect(), bindings.into_iter().collect(), templates)
 }
 
-/// Checks documents against each other and against what is in force in a store.
-pub async fn checked(given: &[Given], store: &Store, now: Timestamp) -> Result<Result<Decision, Faults>, Error> {
-    let (dags, bindings, all_users) = concerns(given);
-    let known = store.known(&dags, &bindings, all_users).await?;
-    Ok(decide(given, &known, now))
+/// Puts documents in force: all of them or, where anything is wrong, none. `dry_run`: only says what would change.
+pub async fn apply(given: &[Given], store: &Store, dry_run: bool) -> Result<Result<Vec<Change>, Faults>, Error> {
+    let decided = store.apply(&concerns(given), dry_run, |known| decide(given, known, Timestamp::now())).await?;
+    Ok(decided.map(|decision| decision.changes))
 }
 
 /// Checks documents against each other and against what is in force, and says what changes.
 pub fn decide(given: &[Given], known: &Known, now: Timestamp) -> Result<Decision, Faults> {
-    let mut deciding =
-        Deciding { known, now, templates: Templates::default(), faults: Vec::new(), decision: Decision::default() };
+    let bound = given.iter().filter_map(|it| match &it.document {
+        Document::Binding(binding) => Some((**binding).clone()),
+        _ => None,
+    });
+    let mut deciding = Deciding {
+        known,
+        bound: bound.collect(),
+        now,
+        templates: Templates::default(),
+        faults: Vec::new(),
+        decision: Decision::default(),
+    };
     deciding.templates(given);
     let plans = deciding.dags(given);
     deciding.bindings(given, plans);
@@ -136,6 +170,8 @@ pub fn decide(given: &[Given], known: &Known, now: Timestamp) -> Result<Decision
 
 struct Deciding<'a> {
     known: &'a Known,
+    /// The bindings that were given.
+    bound: Vec<Binding>,
     now: Timestamp,
     templates: Templates,
     faults: Vec<Fault>,
@@ -206,24 +242,46 @@ impl Deciding<'_> {
         let own = pools(&dag);
         match Plan::new(dag, &source, &self.templates, self.now) {
             Ok(plan) => {
-                self.pools(&pools(&plan.dag), &source);
+                self.pools(&name, &pools(&plan.dag), &source);
                 self.faults.extend(not_yet(&plan.dag, &source));
                 plans.insert(name, New { source, plan: Arc::new(plan), before, given });
             }
             Err(Faults(faults)) => {
-                self.pools(&own, &source);
+                self.pools(&name, &own, &source);
                 self.faults.extend(faults);
             }
         }
     }
 
-    /// Every pool that a DAG names is there, unless its bindings give it another name.
-    fn pools(&mut self, pools: &[(String, String)], source: &Source) {
-        for (task, pool) in pools {
-            let bound = |body: &Value| body.pointer("/spec/pools").is_some_and(|pools| pools.get(pool).is_some());
-            if !self.known.pools.contains(pool) && !self.known.bindings.values().any(bound) {
-                self.faults.push(source.fault(&format!("/spec/tasks/{task}/pool/name"), no_pool(pool)));
+    /// Every pool that a DAG names is there and large enough, unless all of its bindings give it another name.
+    fn pools(&mut self, dag: &str, pools: &[(String, String, u32)], source: &Source) {
+        let known =
+            self.known.bindings.values().filter_map(|body| serde_json::from_value::<Binding>(body.clone()).ok());
+        let given = |name: &str| self.bound.iter().any(|it| it.metadata.name == name);
+        let known = known.filter(|it| !given(&it.metadata.name));
+        let bindings: Vec<Binding> = known.chain(self.bound.iter().cloned()).filter(|it| it.spec.dag == dag).collect();
+        for (task, pool, slots) in pools {
+            let names: BTreeSet<&String> = match bindings.as_slice() {
+                [] => [pool].into(),
+                bindings => bindings.iter().map(|it| it.spec.pools.get(pool).unwrap_or(pool)).collect(),
+            };
+            let wrong = names.into_iter().filter_map(|name| self.pool(name, *slots)).collect::<Vec<_>>();
+            let fault = |(field, message)| source.fault(&format!("/spec/tasks/{task}/pool/{field}"), message);
+            self.faults.extend(wrong.into_iter().map(fault));
+        }
+    }
+
+    /// What is wrong with so many slots of a pool, and with which field.
+    fn pool(&self, name: &str, slots: u32) -> Option<(&'static str, String)> {
+        match self.known.pools.get(name) {
+            None => Some(("name", no_pool(name))),
+            // Those that limit whole DAGs.
+            Some(_) if name.contains(':') => Some(("name", format!("{name:?} is no name of a pool"))),
+            // One without slots is to get some.
+            Some(there) if *there > 0 && i64::from(*there) < i64::from(slots) => {
+                Some(("slots", format!("pool {name:?} has {there} slots: a task that needs {slots} never runs")))
             }
+            Some(_) => None,
         }
     }
 
@@ -278,9 +336,13 @@ impl Deciding<'_> {
             self.faults.extend(problems.into_iter().map(fault));
         }
         for (name, pool) in &binding.spec.pools {
-            if !self.known.pools.contains(pool) {
+            if !self.known.pools.contains_key(pool) {
                 self.faults.push(source.fault(&format!("/spec/pools/{name}"), no_pool(pool)));
             }
+        }
+        for (field, name) in unused(&binding, &new.plan.dag) {
+            let message = format!("no task of DAG {:?} uses `{name}`", binding.spec.dag);
+            self.faults.push(source.fault(&format!("/spec/{field}/{name}"), message));
         }
         let text = ordered_value(&binding).to_string();
         let hash = Hash(Sha256::digest(&text).into());
@@ -292,9 +354,9 @@ impl Deciding<'_> {
 
     fn dag(&mut self, name: &str, new: New, bindings: Vec<Bound>) {
         let New { source, plan, before, given } = new;
-        let schedule = |body: &Value| body.pointer("/spec/schedule").cloned();
-        let body = ordered_value(&plan.dag);
-        let same_schedule = before.as_ref().and_then(schedule) == schedule(&body);
+        // As it was read, not as it was written: what is left out is what it is by default.
+        let was = before.as_ref().and_then(|body| serde_json::from_value::<Dag>(body.clone()).ok());
+        let same_schedule = was.is_some_and(|was| was.spec.schedule == plan.dag.spec.schedule);
         if bindings.is_empty()
             && plan.timetable.is_some()
             && let Err(problems) = plan.params.resolve([])
@@ -344,10 +406,33 @@ fn not_yet(dag: &Dag, source: &Source) -> Vec<Fault> {
     faults
 }
 
-/// The pools that tasks of a DAG name, with those tasks.
-fn pools(dag: &Dag) -> Vec<(String, String)> {
-    let pool = |(task, spec): (&String, &crate::document::Task)| Some((task.clone(), spec.pool.as_ref()?.name.clone()));
+/// Tasks of a DAG that name a pool, the pool, and how many of its slots they need.
+fn pools(dag: &Dag) -> Vec<(String, String, u32)> {
+    let pool = |(task, spec): (&String, &Task)| {
+        let pool = spec.pool.as_ref()?;
+        Some((task.clone(), pool.name.clone(), pool.slots))
+    };
     dag.spec.tasks.iter().filter_map(pool).collect()
+}
+
+/// What a binding gives and no task asks for: a name that was mistyped would do nothing.
+fn unused<'a>(binding: &'a Binding, dag: &Dag) -> Vec<(&'static str, &'a str)> {
+    let mut used: BTreeSet<(&str, &str)> = BTreeSet::new();
+    for task in dag.spec.tasks.values() {
+        used.extend(task.pool.as_ref().map(|pool| ("pools", pool.name.as_str())));
+        used.extend(task.job.as_ref().map(|job| ("images", job.image.as_str())));
+        let secrets = [
+            task.process.as_ref().map(|it| &it.secrets),
+            task.http.as_ref().map(|it| &it.secrets),
+            task.grpc.as_ref().map(|it| &it.secrets),
+            task.job.as_ref().map(|it| &it.secrets),
+        ];
+        used.extend(secrets.into_iter().flatten().flat_map(BTreeMap::values).map(|name| ("secrets", name.as_str())));
+    }
+    let spec = &binding.spec;
+    let given = [("pools", &spec.pools), ("images", &spec.images), ("secrets", &spec.secrets)];
+    let names = given.into_iter().flat_map(|(field, names)| names.keys().map(move |name| (field, name.as_str())));
+    names.filter(|it| !used.contains(it)).collect()
 }
 
 fn no_pool(name: &str) -> String {

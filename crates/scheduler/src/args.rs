@@ -120,6 +120,9 @@ impl Serve {
         if lease < SHORTEST {
             return Err(ConfigError::new(format!("--lease {}: at least 1s", work.lease)).into());
         }
+        if Duration::from(work.fence) < lease {
+            return Err(ConfigError::new(format!("--fence {}: at least --lease, {}", work.fence, work.lease)).into());
+        }
         let processes = work.processes()?;
         let mut process = runtime.start("scheduler").await?;
         let listener = TcpListener::bind(grpc_addr).await.with_context(|| format!("listen on {grpc_addr}"))?;
@@ -172,7 +175,7 @@ impl Work {
             );
         }
         let secrets = Secrets::new(self.secrets.clone());
-        let processes = Processes::new(&self.folder, shim, secrets, self.fence.into());
+        let processes = Processes::new(&self.folder.join("attempts"), shim, secrets, self.fence.into());
         Ok(processes.map_err(|error| ConfigError::new(format!("--folder: {error}")))?)
     }
 }

@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
-use millrace_core::{Faults, document};
+use millrace_core::{Fault, Faults, Source, document};
 use millrace_runtime::Shutdown;
 use sha2::{Digest as _, Sha256};
 
@@ -24,23 +23,31 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// Applies a folder until shutdown.
 pub(crate) async fn follow(folder: PathBuf, store: Store, shutdown: Shutdown) -> anyhow::Result<()> {
-    let mut applied = None;
+    let (mut applied, mut told) = (None, String::new());
+    let path = folder.display().to_string();
     loop {
-        let (at, path) = (folder.clone(), folder.clone());
-        let read = tokio::task::spawn_blocking(move || read(&at)).await?;
-        let hash = hash(&read);
-        if applied.as_ref() != Some(&hash) {
-            match put(&read, &store).await {
-                Ok(changes) => {
-                    tracing::info!(folder = %path.display(), documents = read.len(), changes, "folder is in force");
-                    applied = Some(hash);
-                }
-                Err(Refused::Faults(faults)) => {
-                    tracing::error!(folder = %path.display(), %faults, "folder is not in order: what was in force stays");
-                    applied = Some(hash);
-                }
-                Err(Refused::Store(error)) => tracing::warn!(%error, "cannot apply the folder, trying again"),
+        let at = folder.clone();
+        let outcome = match tokio::task::spawn_blocking(move || read(&at)).await? {
+            Ok(read) if applied == Some(hash(&read)) => None,
+            Ok(read) => Some(put(&read, &store).await.map(|changes| (hash(&read), read.len(), changes))),
+            Err(faults) => Some(Err(Refused::Faults(faults))),
+        };
+        match outcome {
+            None => {}
+            Some(Ok((hash, documents, changes))) => {
+                tracing::info!(folder = path, documents, changes, "folder is in force");
+                (applied, told) = (Some(hash), String::new());
             }
+            // What is wrong may be mended elsewhere: a pool that is made, a server that comes back.
+            Some(Err(Refused::Faults(faults))) => {
+                applied = None;
+                let faults = faults.to_string();
+                if faults != told {
+                    tracing::error!(folder = path, faults, "folder is not in order: what was in force stays");
+                    told = faults;
+                }
+            }
+            Some(Err(Refused::Store(error))) => tracing::warn!(%error, "cannot apply the folder, trying again"),
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
@@ -54,17 +61,29 @@ enum Refused {
     Store(Error),
 }
 
-/// Names and texts of the documents in a folder.
-fn read(folder: &Path) -> Vec<(String, String)> {
+/// Names and texts of the documents in a folder, without those that are for others.
+fn read(folder: &Path) -> Result<Vec<(String, String)>, Faults> {
     let mut documents = Vec::new();
     for file in document::files_in(folder) {
         let name = file.display().to_string();
-        match std::fs::read_to_string(&file) {
-            Ok(text) => documents.extend(document::split(&text).into_iter().map(|text| (name.clone(), text))),
-            Err(error) => tracing::warn!(file = name, %error, "cannot be read"),
-        }
+        let text = std::fs::read_to_string(&file).map_err(|error| {
+            let message = format!("cannot be read: {error}");
+            Faults::from(Fault { file: name.clone(), path: "$".to_owned(), line: 1, column: 1, message })
+        })?;
+        let texts = document::split(&text).into_iter().filter(|text| !is_for_others(&name, text));
+        documents.extend(texts.map(|text| (name.clone(), text)));
     }
-    documents
+    Ok(documents)
+}
+
+/// Pipelines, and what is not ours at all, may lie in the same folder.
+fn is_for_others(name: &str, text: &str) -> bool {
+    if apply::unreadable(name, text).is_some() {
+        return false;
+    }
+    let Ok(source) = Source::parse(name, text) else { return false };
+    let field = |name: &str| source.value()[name].as_str().unwrap_or_default().to_owned();
+    field("kind") == "Pipeline" || !field("apiVersion").starts_with("millrace.dev/")
 }
 
 fn hash(documents: &[(String, String)]) -> [u8; 32] {
@@ -83,8 +102,6 @@ fn hash(documents: &[(String, String)]) -> [u8; 32] {
 async fn put(documents: &[(String, String)], store: &Store) -> Result<usize, Refused> {
     let texts = documents.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     let given = apply::parse(texts).map_err(Refused::Faults)?;
-    let decision =
-        apply::checked(&given, store, Timestamp::now()).await.map_err(Refused::Store)?.map_err(Refused::Faults)?;
-    store.put_in_force(&decision.writes).await.map_err(Refused::Store)?;
-    Ok(decision.changes.iter().filter(|change| change.action != apply::Action::Unchanged).count())
+    let changes = apply::apply(&given, store, false).await.map_err(Refused::Store)?.map_err(Refused::Faults)?;
+    Ok(changes.iter().filter(|change| change.action != apply::Action::Unchanged).count())
 }

@@ -4,7 +4,6 @@ mod convert;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use millrace_core::Faults;
 use millrace_proto::scheduler::v1::{
     self as pb,
@@ -98,22 +97,27 @@ impl Service {
             Ok(given) => given,
             Err(faults) => return Ok(refused(faults)),
         };
-        match apply::checked(&given, &self.store, Timestamp::now()).await? {
-            Ok(decision) => {
-                let faults = apply::unknown_methods(&given, &self.grpc).await;
-                if !faults.is_empty() {
-                    return Ok(refused(Faults(faults)));
-                }
-                if !request.dry_run {
-                    self.store.put_in_force(&decision.writes).await?;
-                }
-                Ok(pb::ApplyResponse {
-                    changes: decision.changes.into_iter().map(convert::change).collect(),
-                    faults: vec![],
-                })
+        // All that is wrong is said together, and nobody is kept waiting in a transaction.
+        let (unknown, planned) =
+            tokio::join!(apply::unknown_methods(&given, &self.grpc), apply::apply(&given, &self.store, true),);
+        let changes = match planned? {
+            Ok(changes) if unknown.is_empty() => changes,
+            Ok(_) => return Ok(refused(Faults(unknown))),
+            Err(Faults(mut faults)) => {
+                faults.extend(unknown);
+                faults.sort();
+                return Ok(refused(Faults(faults)));
             }
-            Err(faults) => Ok(refused(faults)),
-        }
+        };
+        let changes = if request.dry_run {
+            changes
+        } else {
+            match apply::apply(&given, &self.store, false).await? {
+                Ok(changes) => changes,
+                Err(faults) => return Ok(refused(faults)),
+            }
+        };
+        Ok(pb::ApplyResponse { changes: changes.into_iter().map(convert::change).collect(), faults: vec![] })
     }
 
     async fn start_run(&self, request: pb::StartRunRequest) -> Result<pb::StartRunResponse, Error> {
@@ -260,7 +264,7 @@ impl SchedulerService for Service {
         let flows = match r#ref {
             None => None,
             Some(asked) => {
-                let rows = self.store.flows(&asked.dag).await?;
+                let rows = self.store.all_flows(&asked.dag).await?;
                 let of_it = |row: &&FlowRow| {
                     row.flow.dag == asked.dag && (asked.binding.is_empty() || row.flow.binding == asked.binding)
                 };

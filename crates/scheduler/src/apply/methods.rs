@@ -1,4 +1,6 @@
-use futures::future::join_all;
+use std::{pin::pin, time::Duration};
+
+use futures::{StreamExt as _, stream};
 use millrace_core::Fault;
 use serde_json::{Value, json};
 
@@ -9,18 +11,28 @@ use crate::{
     render,
 };
 
+/// Endpoints that are asked at a time.
+const AT_ONCE: usize = 16;
+/// How long somebody waits for all of them.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What the endpoints of gRPC tasks say of methods that are not there, and of requests that do not fit. An endpoint that is a
 /// template, or that nobody answers at, is no fault of a document.
 pub async fn unknown_methods(given: &[Given], grpc: &Grpc) -> Vec<Fault> {
-    let tasks = given.iter().flat_map(|given| {
-        let tasks = match &given.document {
-            Document::Dag(dag) => Some(dag.spec.tasks.iter()),
-            Document::Binding(_) | Document::TaskTemplate(_) => None,
-        };
-        tasks.into_iter().flatten().map(move |(name, task)| (given, name, task))
-    });
-    let checks = tasks.map(|(given, name, task)| check(given, name, task, grpc));
-    join_all(checks).await.into_iter().flatten().collect()
+    let mut checks = Vec::new();
+    for it in given {
+        if let Document::Dag(dag) = &it.document {
+            checks.extend(dag.spec.tasks.iter().map(|(name, task)| check(it, name, task, grpc)));
+        }
+    }
+    let checks = stream::iter(checks).buffer_unordered(AT_ONCE);
+    // What was not asked by then is not known to be wrong.
+    let mut checks = pin!(checks.take_until(tokio::time::sleep(PATIENCE)));
+    let mut faults = Vec::new();
+    while let Some(fault) = checks.next().await {
+        faults.extend(fault);
+    }
+    faults
 }
 
 async fn check(given: &Given, name: &str, task: &Task, grpc: &Grpc) -> Option<Fault> {

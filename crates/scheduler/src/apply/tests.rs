@@ -71,6 +71,52 @@ fn everything_that_is_wrong_is_said_with_its_place() {
 }
 
 #[test]
+fn an_unchanged_document_changes_nothing_of_its_schedule() {
+    let dag = DAG.replace("  tasks:", "  schedule: {cron: '5 * * * *'}\n  tasks:");
+    let first = apply(&[&dag, TEMPLATE], &Known::default()).unwrap();
+    assert!(!first.writes.plans[0].same_schedule, "it is new");
+    let known = after(Known::default(), &first);
+    assert!(apply(&[&dag], &known).unwrap().writes.plans[0].same_schedule);
+    assert!(
+        apply(&[&TEMPLATE.replace("1s", "2s")], &known).unwrap().writes.plans[0].same_schedule,
+        "a template's change"
+    );
+    let moved = apply(&[&dag.replace("5 *", "6 *")], &known).unwrap();
+    assert!(!moved.writes.plans[0].same_schedule);
+}
+
+#[test]
+fn pools_are_those_of_the_bindings() {
+    let dag = DAG.replace("retry: {max: 2}", "pool: {name: gpu, slots: 2}");
+    let mut known = Known { pools: [("gpu-acme".to_owned(), 2), ("small".to_owned(), 1)].into(), ..Known::default() };
+    let bound = |pool: &str| BINDING.replace("params: {model: challenger}", &format!("pools: {{gpu: {pool}}}"));
+    apply(&[&dag, TEMPLATE, &bound("gpu-acme")], &known).unwrap();
+    let small = apply(&[&dag, TEMPLATE, &bound("small")], &known).unwrap_err();
+    assert!(small.contains("has 1 slots: a task that needs 2 never runs"), "{small}");
+    let missing = apply(&[&dag, TEMPLATE, &bound("none")], &known).unwrap_err();
+    assert!(missing.contains("no pool \"none\""), "{missing}");
+    known.pools.insert("dag:other".to_owned(), 9);
+    let other = apply(&[&dag.replace("name: gpu", "name: 'dag:other'"), TEMPLATE], &known).unwrap_err();
+    assert!(other.contains("is no name of a pool"), "{other}");
+    let mistyped = bound("gpu-acme").replace("{gpu:", "{gqu:");
+    let unused = apply(&[&dag, TEMPLATE, &mistyped], &known).unwrap_err();
+    assert!(unused.contains("$.spec.pools.gqu") && unused.contains("no task of DAG"), "{unused}");
+}
+
+#[test]
+fn what_would_end_the_process_is_refused() {
+    let texts = [
+        "- ".repeat(100_000) + "x",
+        "? ".repeat(100_000),
+        format!("{}x", " ".repeat(5_000)),
+        "a: \"x\\0y\"".to_owned(),
+    ];
+    for text in texts {
+        apply(&[&text], &Known::default()).unwrap_err();
+    }
+}
+
+#[test]
 fn what_this_version_cannot_do_is_refused() {
     let dag = DAG.replace(
         "{use: scoring, retry: {max: 2}}",

@@ -9,6 +9,8 @@ use crate::store::{Fired, SCHEDULES, Store};
 
 /// How long nothing is looked at, at most: a clock may be set.
 const LONGEST: Duration = Duration::from_secs(5);
+/// How long somebody else is given.
+const BUSY: Duration = Duration::from_millis(20);
 /// Between two tries while Postgres is away.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -21,7 +23,9 @@ pub async fn run(store: Store, shutdown: Shutdown) -> anyhow::Result<()> {
                 if flows > 0 {
                     tracing::debug!(flows, runs, "schedules were due");
                 }
-                next.map_or(LONGEST, |next| Duration::try_from(next).unwrap_or_default()).min(LONGEST)
+                let next = next.map_or(LONGEST, |next| Duration::try_from(next).unwrap_or_default()).min(LONGEST);
+                // What is due and was not looked at is somebody else's for the moment.
+                if flows == 0 { next.max(BUSY) } else { next }
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot look at schedules, trying again");

@@ -27,6 +27,10 @@ use crate::{
 const BATCH: usize = 500;
 /// Runs that are known at a time; of more, those that nothing is carried out of are read again.
 const RUNS: usize = 10_000;
+/// When what this version cannot read is tried again: another version may.
+const LATER: Duration = Duration::from_mins(1);
+/// Longer than a statement can go on in the database after its connection is gone.
+const DOUBT: Duration = Duration::from_mins(1);
 /// How often everything is looked at that no notification speaks of.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -44,8 +48,8 @@ pub(super) struct Life<'a> {
     hungry: bool,
     /// Something may have been left for want of room.
     starved: bool,
-    /// The database may have done what it could not say: there may be attempts that this does not know of.
-    doubt: bool,
+    /// Until then the database may do what it could not say: there may be attempts that this does not know of.
+    doubt: Option<Instant>,
     sweep: Interval,
 }
 
@@ -84,7 +88,7 @@ impl<'a> Life<'a> {
             retries: BinaryHeap::new(),
             hungry: true,
             starved: false,
-            doubt: false,
+            doubt: None,
             sweep: sweep(),
         };
         tracing::info!(instance = instance.0, name = settings.name, "working");
@@ -100,7 +104,8 @@ impl<'a> Life<'a> {
                 Ok(Some(over)) => break over,
                 Err(error) => {
                     tracing::warn!(%error, "cannot work, trying again");
-                    (self.hungry, self.doubt) = (true, true);
+                    self.hungry = true;
+                    self.doubt = Some(Instant::now() + DOUBT);
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -124,6 +129,14 @@ impl<'a> Life<'a> {
                 self.claim().await?;
             }
             self.collect();
+            // Also while there is always something to do.
+            tokio::select! {
+                biased;
+                _ = &mut *lease => return Ok(Some(Over::Lost)),
+                _ = self.sweep.tick() => self.sweep().await?,
+                event = self.listener.next() => self.heard(&event).await?,
+                () = std::future::ready(()) => {}
+            }
         }
         let due = self.retries.peek().map(|Reverse(due)| *due);
         tokio::select! {
@@ -218,13 +231,22 @@ impl<'a> Life<'a> {
             let engine = self.engine;
             match engine.insist("read runs", || engine.store.run_infos(&unknown)).await {
                 Ok(infos) => self.runs.extend(infos),
-                Err(error) => tracing::error!(%error, "cannot read runs"),
+                // One of them cannot be read by this version: the others can.
+                Err(_) => {
+                    for run in unknown {
+                        let one = [run];
+                        match engine.insist("read a run", || engine.store.run_infos(&one)).await {
+                            Ok(infos) => self.runs.extend(infos),
+                            Err(error) => tracing::error!(%error, run = run.0, "cannot read a run"),
+                        }
+                    }
+                }
             }
         }
         for launch in launches {
             let Some(run) = self.runs.get(&launch.key.run).cloned() else {
                 let error = format!("run {} cannot be read by this version", launch.key.run.0);
-                self.done.push(Report::new(launch.token, Outcome::Failed { error, retry_after: None }));
+                self.done.push(Report::new(launch.token, Outcome::Interrupted { error, retry_after: LATER }));
                 continue;
             };
             if work::is_plain(&run.plan.tasks[launch.key.task as usize], &launch) {
@@ -311,22 +333,29 @@ impl<'a> Life<'a> {
     async fn sweep(&mut self) -> Result<()> {
         let store = &self.engine.store;
         store.look_for_pools().await?;
-        store.fail_impatient().await?;
-        let overdue = store.overdue().await?;
-        if !overdue.is_empty() {
-            store.cancel(&overdue, "the run took longer than its timeout").await?;
-        }
         self.end_cancelled().await?;
         let gone = self.engine.store.take_over(self.instance, None).await?;
         self.adopt(gone).await?;
-        if self.doubt {
+        if let Some(until) = self.doubt {
             let mut launches = self.engine.store.launches_of(self.instance).await?;
             let done: HashSet<i64> = self.done.iter().map(|report| report.token).collect();
             launches.retain(|launch| !self.live.contains_key(&launch.token) && !done.contains(&launch.token));
             self.adopt(launches).await?;
-            self.doubt = false;
+            if Instant::now() >= until {
+                self.doubt = None;
+            }
         }
         self.hungry = true;
+        // Of what cannot be read by this version nothing else is to suffer.
+        let store = &self.engine.store;
+        if let Err(error) = store.fail_impatient().await {
+            tracing::warn!(%error, "cannot fail tasks that were ready for too long");
+        }
+        for run in store.overdue().await? {
+            if let Err(error) = store.cancel(&[run], "the run took longer than its timeout").await {
+                tracing::warn!(%error, run = run.0, "cannot end a run that took too long");
+            }
+        }
         Ok(())
     }
 

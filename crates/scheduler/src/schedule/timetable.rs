@@ -127,7 +127,8 @@ impl Timetable {
 
     fn never_due(&self, now: Timestamp) -> bool {
         // A schedule of the past is in order: it can be backfilled.
-        self.due_after(self.start.unwrap_or(now).min(now)).is_none()
+        let has_ended = self.start.is_none() && self.end.is_some_and(|end| end <= now);
+        !has_ended && self.due_after(self.start.unwrap_or(now).min(now)).is_none()
     }
 }
 

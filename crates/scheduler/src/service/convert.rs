@@ -16,6 +16,9 @@ use crate::{
     store::{AttemptRow, Backfill, Backfilled, FlowRow, PoolState, RunRow, SlotRow, TaskRow},
 };
 
+/// Each level is up to three messages in each other, and decoders end at a hundred.
+const MAX_DEPTH: usize = 25;
+
 pub(super) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     // The parts have one sign; a message wants its nanoseconds positive.
     let (mut seconds, mut nanos) = (at.as_second(), at.subsec_nanosecond());
@@ -35,9 +38,21 @@ pub(super) fn params(given: Option<prost_types::Struct>) -> BTreeMap<String, Val
     json::from_struct(given.unwrap_or_default()).into_iter().collect()
 }
 
-/// What a message cannot carry exactly is told as text.
+/// What a message cannot carry exactly, or nested so deep that decoders give up, is told as text.
 fn message(value: &Value) -> prost_types::Value {
-    if json::is_exact(value) { json::to_value(value) } else { json::to_value(&Value::String(value.to_string())) }
+    if json::is_exact(value) && depth(value) <= MAX_DEPTH {
+        json::to_value(value)
+    } else {
+        json::to_value(&Value::String(value.to_string()))
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 pub(super) fn change(it: Change) -> pb::Change {
@@ -83,10 +98,9 @@ pub(super) fn run(row: RunRow) -> pb::Run {
         RunState::Failed => pb::RunState::RunFailed,
         RunState::Cancelled => pb::RunState::RunCancelled,
     };
-    let params = match message(&row.params).kind {
-        Some(prost_types::value::Kind::StructValue(params)) => Some(params),
-        _ => None,
-    };
+    let params = row.params.as_object().map(|params| prost_types::Struct {
+        fields: params.iter().map(|(name, value)| (name.clone(), message(value))).collect(),
+    });
     pb::Run {
         id: row.id.0,
         r#ref: Some(pb::DagRef { dag: row.dag, binding: row.binding }),

@@ -6,12 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use millrace_postgres::Transaction;
+use futures::future::try_join;
+use millrace_postgres::{Row, Transaction};
 
 use super::{FlowId, RunId, Store, WHOLE, db};
 use crate::{
     document::Binding,
-    error::Result,
+    error::{Error, Result},
     plan::{Hash, Plan},
     state::{Class, RunKind, TaskState},
 };
@@ -30,12 +31,13 @@ SELECT f.id, f.runs_limit, f.filling, count(r.id) FILTER (WHERE r.class = 0),
 FROM scheduler.flow f LEFT JOIN scheduler.run r ON r.flow_id = f.id AND r.state = 1
 WHERE f.id = ANY($1::integer[]) GROUP BY f.id";
 
-/// What waits, in the order in which it goes.
+/// What waits, in the order in which it goes; what is caught up by itself, so that it hides nothing behind its gate.
 const QUEUED: &str = "\
 SELECT r.id, r.flow_id, r.kind, r.class, r.hash, r.binding_hash, r.gate, r.caught_up, r.rank FROM scheduler.flow f
-CROSS JOIN (VALUES (0::smallint), (1::smallint), (3::smallint)) AS k(kind)
+CROSS JOIN (VALUES (0::smallint, false), (0::smallint, true), (1::smallint, false), (3::smallint, false)) AS k(kind, caught_up)
 CROSS JOIN LATERAL (
-    SELECT * FROM scheduler.run WHERE flow_id = f.id AND state = 0 AND class = 0 AND kind = k.kind
+    SELECT * FROM scheduler.run
+    WHERE flow_id = f.id AND state = 0 AND class = 0 AND kind = k.kind AND caught_up = k.caught_up
     ORDER BY rank, id LIMIT f.runs_limit
 ) r WHERE f.id = ANY($1::integer[])
 UNION ALL
@@ -52,12 +54,15 @@ WITH begun AS (
     UPDATE scheduler.run r SET state = 1, started_at = now(), timeout_at = now() + make_interval(secs => b.timeout)
     FROM unnest($1::bigint[], $2::double precision[]) AS b(id, timeout) WHERE r.id = b.id AND r.state = 0
     RETURNING r.id, r.class
-)
+), made AS (
 INSERT INTO scheduler.task (run_id, no, item, state, class, priority, needs, patience, pool, slots, due_at)
 SELECT begun.id, t.no, $3, CASE WHEN t.needs = 0 THEN 1 ELSE 0 END, begun.class, t.priority, t.needs, t.patience, t.pool,
        t.slots, CASE WHEN t.needs = 0 THEN now() END
 FROM unnest($4::bigint[], $5::smallint[], $6::integer[], $7::smallint[], $8::double precision[], $9::integer[], $10::integer[])
-    AS t(run_id, no, needs, priority, patience, pool, slots) JOIN begun ON begun.id = t.run_id";
+    AS t(run_id, no, needs, priority, patience, pool, slots) JOIN begun ON begun.id = t.run_id
+RETURNING state
+)
+SELECT (SELECT count(*) FROM begun), (SELECT count(*) FROM made WHERE state = 1)";
 
 /// What runs of a flow, and may.
 struct Room {
@@ -79,15 +84,33 @@ pub(super) async fn admit(store: &Store, tx: &Transaction<'_>, flows: &BTreeSet<
     if flows.is_empty() {
         return Ok(0);
     }
+    // The set is in order. Locked first and looked at afterwards: one that ends a run and one that adds another would else
+    // each see what was there before the other, and nobody would let it begin.
     let flows: Vec<i32> = flows.iter().map(|flow| flow.0).collect();
+    let lock = tx.prepare_cached(LOCK).await.map_err(db)?;
     let waiting = tx.prepare_cached(WAITING).await.map_err(db)?;
-    let mut flows: Vec<i32> = tx.query(&waiting, &[&flows]).await.map_err(db)?.iter().map(|row| row.get(0)).collect();
-    if flows.is_empty() {
-        return Ok(0);
+    let (_, waiting) = try_join(tx.query(&lock, &[&flows]), tx.query(&waiting, &[&flows])).await.map_err(db)?;
+    let flows: Vec<i32> = waiting.iter().map(|row| row.get(0)).collect();
+    let mut ready = 0;
+    while !flows.is_empty() {
+        let admitted = pick(store, tx, &flows).await?;
+        let (more, all) = begin(tx, &admitted).await?;
+        ready += more;
+        // One that was told to end meanwhile leaves its place to the next.
+        if all {
+            break;
+        }
     }
-    flows.sort_unstable();
-    let room = super::successors::locked(tx, LOCK, 1, ROOM, &[&flows]).await?;
-    let mut room: HashMap<i32, Room> = room
+    Ok(ready)
+}
+
+/// The runs that may begin now.
+async fn pick(store: &Store, tx: &Transaction<'_>, flows: &[i32]) -> Result<Vec<Admitted>> {
+    let room = tx.prepare_cached(ROOM).await.map_err(db)?;
+    let mut room: HashMap<i32, Room> = tx
+        .query(&room, &[&flows])
+        .await
+        .map_err(db)?
         .iter()
         .map(|row| {
             let (limit, filling): (i32, bool) = (row.get(1), row.get(2));
@@ -104,14 +127,25 @@ pub(super) async fn admit(store: &Store, tx: &Transaction<'_>, flows: &BTreeSet<
         {
             continue;
         }
-        let plan = store.plans.get(tx, Hash::read(row.get(4))?).await?;
-        let binding = match row.get::<_, Option<&[u8]>>(5) {
-            Some(hash) => Some(store.plans.binding(tx, Hash::read(hash)?).await?),
-            None => None,
-        };
-        admitted.push(Admitted { id: row.get(0), plan, binding });
+        match documents(store, tx, &row).await {
+            Ok((plan, binding)) => admitted.push(Admitted { id: row.get(0), plan, binding }),
+            // It waits for a version that can read it, and is in nobody's way.
+            Err(error @ Error::Document { .. }) => {
+                tracing::error!(%error, run = row.get::<_, i64>(0), "run cannot begin");
+            }
+            Err(error) => return Err(error),
+        }
     }
-    begin(tx, &admitted).await
+    Ok(admitted)
+}
+
+async fn documents(store: &Store, tx: &Transaction<'_>, row: &Row) -> Result<(Arc<Plan>, Option<Arc<Binding>>)> {
+    let plan = store.plans.get(tx, Hash::read(row.get(4))?).await?;
+    let binding = match row.get::<_, Option<&[u8]>>(5) {
+        Some(hash) => Some(store.plans.binding(tx, Hash::read(hash)?).await?),
+        None => None,
+    };
+    Ok((plan, binding))
 }
 
 impl Room {
@@ -144,9 +178,10 @@ struct Tasks {
     slots: Vec<i32>,
 }
 
-async fn begin(tx: &Transaction<'_>, admitted: &[Admitted]) -> Result<usize> {
+/// Gives how many tasks are ready, and whether all of the runs have begun.
+async fn begin(tx: &Transaction<'_>, admitted: &[Admitted]) -> Result<(usize, bool)> {
     if admitted.is_empty() {
-        return Ok(0);
+        return Ok((0, true));
     }
     let pools = pools(tx, admitted).await?;
     let mut tasks = Tasks::default();
@@ -164,16 +199,17 @@ async fn begin(tx: &Transaction<'_>, admitted: &[Admitted]) -> Result<usize> {
             tasks.pools.push(pool.and_then(|(name, _)| pools.get(&name).copied()));
         }
     }
-    let ready = tasks.needs.iter().filter(|needs| **needs == 0).count();
     let ids: Vec<i64> = admitted.iter().map(|it| it.id).collect();
     let timeouts: Vec<Option<f64>> =
         admitted.iter().map(|it| it.plan.dag.spec.timeout.map(|span| span.as_millis() as f64 / 1_000.0)).collect();
     let begin = tx.prepare_cached(BEGIN).await.map_err(db)?;
     let Tasks { runs, numbers, needs, priorities, patience, pools, slots } = &tasks;
-    tx.execute(&begin, &[&ids, &timeouts, &WHOLE, runs, numbers, needs, priorities, patience, pools, slots])
+    let row = tx
+        .query_one(&begin, &[&ids, &timeouts, &WHOLE, runs, numbers, needs, priorities, patience, pools, slots])
         .await
         .map_err(db)?;
-    Ok(ready)
+    let (begun, ready): (i64, i64) = (row.get(0), row.get(1));
+    Ok((ready as usize, begun as usize == admitted.len()))
 }
 
 /// The numbers of the pools that tasks of these runs need. One that is not there is made, without slots: what needs it

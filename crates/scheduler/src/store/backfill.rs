@@ -133,6 +133,15 @@ impl Store {
     ) -> Result<i64> {
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await.map_err(db)?;
+        // One backfill of a flow begins at a time: the next sees what this one has taken.
+        let lock = "SELECT id FROM scheduler.flow WHERE id = $1 FOR NO KEY UPDATE";
+        tx.query(lock, &[&flow.id.0]).await.map_err(db)?;
+        let mut moments = moments.to_vec();
+        if !backfill.all {
+            let rows = tx.query(PRESENT, &[&flow.id.0, &backfill.from, &backfill.to]).await.map_err(db)?;
+            let present: BTreeSet<Timestamp> = rows.iter().map(|row| row.get(0)).collect();
+            moments.retain(|at| !present.contains(at));
+        }
         let insert = "INSERT INTO scheduler.backfill (flow_id, max_parallel) VALUES ($1, $2) RETURNING id";
         let most = i32::try_from(backfill.max_parallel).unwrap_or(i32::MAX);
         let id: i64 = tx.query_one(insert, &[&flow.id.0, &most]).await.map_err(db)?.get(0);

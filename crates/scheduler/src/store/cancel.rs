@@ -20,7 +20,7 @@ const CANCEL_TASKS: &str = "\
 WITH told AS (
     UPDATE scheduler.launch SET cancelled = true WHERE run_id = ANY($1::bigint[]) RETURNING 1
 ), runs AS (
-    UPDATE scheduler.run SET cancelled = true WHERE id = ANY($1::bigint[])
+    UPDATE scheduler.run SET cancelled = true WHERE id = ANY($1::bigint[]) AND state = 1
 )
 UPDATE scheduler.task SET state = 14, ended_at = now(), error = $2
 WHERE run_id = ANY($1::bigint[]) AND state IN (0, 1)

@@ -103,21 +103,27 @@ impl Store {
 
     async fn claim_once(&self, instance: InstanceId, share: Share) -> Result<Vec<Launch>> {
         let mut client = self.pool.get().await?;
-        let mut launches = if self.pooled.load(Ordering::Relaxed) {
+        let (mut launches, background) = if self.pooled.load(Ordering::Relaxed) {
             self.claim_pooled(&mut client, instance, share).await?
         } else {
-            Vec::new()
+            (Vec::new(), 0)
         };
         let most = (share.most - launches.len()) as i64;
         let claim = client.prepare_cached(CLAIM).await.map_err(db)?;
-        let rows = client.query(&claim, &[&most, &instance.0, &(share.background as i64)]).await.map_err(db)?;
+        let rows =
+            client.query(&claim, &[&most, &instance.0, &((share.background - background) as i64)]).await.map_err(db)?;
         launches.extend(rows.iter().map(Launch::from));
         Ok(launches)
     }
 
-    /// Takes tasks that need slots of a pool, where there are some. A pool that another replica is claiming from is passed
-    /// over.
-    async fn claim_pooled(&self, client: &mut Client, instance: InstanceId, share: Share) -> Result<Vec<Launch>> {
+    /// Takes tasks that need slots of a pool, where there are some; with how many of them are in the background. A pool that
+    /// another replica is claiming from is passed over.
+    async fn claim_pooled(
+        &self,
+        client: &mut Client,
+        instance: InstanceId,
+        share: Share,
+    ) -> Result<(Vec<Launch>, usize)> {
         let transaction = client.transaction().await.map_err(db)?;
         let rows = pools::claim(&transaction, instance, share).await?;
         transaction.commit().await.map_err(db)?;

@@ -99,7 +99,7 @@ impl Store {
             tasks: tasks.iter().map(|task| plan.graph.name(*task).to_owned()).collect(),
             differences: document_differences(&pinned, &newest),
         };
-        if dry_run || tasks.is_empty() {
+        if tasks.is_empty() {
             return Ok(cleared);
         }
         let rows = Rows::of(&plan, binding.as_ref(), &before, &again);
@@ -107,6 +107,9 @@ impl Store {
         if left == 0 {
             let problem = "nothing can run again: what these tasks wait for is as it was, and does not let them";
             return Err(Error::Invalid(problem.to_owned()));
+        }
+        if dry_run {
+            return Ok(cleared);
         }
         let timeout = plan.dag.spec.timeout.map(|span| span.as_millis() as f64 / 1_000.0);
         tx.execute(BEGIN, &[&run.0, &plan.hash.0.as_slice(), &binding_hash, &left, &timeout]).await.map_err(db)?;
@@ -228,6 +231,11 @@ impl Rows {
     }
 
     async fn insert(&self, tx: &Transaction<'_>, run: RunId) -> Result<()> {
+        // As where a run begins: a pool that is not there is made, without slots.
+        let pools: Vec<&String> = self.pools.iter().flatten().collect();
+        let make = "INSERT INTO scheduler.pool (name, slots) SELECT DISTINCT name, 0 FROM unnest($1::text[]) AS n(name) \
+                    ON CONFLICT DO NOTHING";
+        tx.execute(make, &[&pools]).await.map_err(db)?;
         let class = tx.query_one("SELECT class FROM scheduler.run WHERE id = $1", &[&run.0]).await.map_err(db)?;
         let Self { numbers, states, priorities, attempts, needs, succeeded, failed, skipped, patience, pools, slots } =
             self;

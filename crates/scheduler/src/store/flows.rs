@@ -72,16 +72,18 @@ impl Hash {
     }
 }
 
-/// What puts a plan in force for a flow. A schedule that is new is accounted for from now on.
+/// What puts a plan in force for a flow. The first binding of a DAG that is paused is paused as well. A schedule that is new is accounted for from now on.
 const PUT: &str = "\
-INSERT INTO scheduler.flow AS f (dag, binding, hash, binding_hash, runs_limit, cursor_at, next_at)
-VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $6::timestamptz IS NOT NULL THEN now() END)
+INSERT INTO scheduler.flow AS f (dag, binding, hash, binding_hash, runs_limit, cursor_at, next_at, paused)
+VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $6::timestamptz IS NOT NULL THEN now() END,
+        $2 <> '' AND EXISTS (SELECT FROM scheduler.flow WHERE dag = $1 AND binding = '' AND active AND paused))
 ON CONFLICT (dag, binding) DO UPDATE
 SET hash = excluded.hash, binding_hash = excluded.binding_hash, active = true, runs_limit = excluded.runs_limit,
-    cursor_at = CASE WHEN excluded.cursor_at IS NULL THEN NULL WHEN f.cursor_at IS NULL THEN excluded.cursor_at
+    cursor_at = CASE WHEN excluded.cursor_at IS NULL THEN NULL WHEN f.cursor_at IS NULL THEN greatest(excluded.cursor_at,
+                         (SELECT max(s.until) FROM scheduler.slot s WHERE s.flow_id = f.id))
                      WHEN $7 AND f.active THEN f.cursor_at ELSE greatest(f.cursor_at, now()) END,
     coalescing_since = CASE WHEN $7 THEN f.coalescing_since END, coalescing_into = CASE WHEN $7 THEN f.coalescing_into END,
-    next_at = excluded.next_at, due_at = NULL
+    filling = f.filling AND excluded.cursor_at IS NOT NULL, next_at = excluded.next_at, due_at = NULL
 RETURNING id";
 
 /// A plan that is to be in force.

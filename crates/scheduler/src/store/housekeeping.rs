@@ -18,10 +18,14 @@ UPDATE scheduler.backfill b SET done = true WHERE NOT done
 AND NOT EXISTS (SELECT FROM scheduler.run r WHERE r.backfill_id = b.id AND r.state < 10)";
 
 /// Runs, slots and instances whose time is over.
-const OLD: [&str; 3] = [
-    "DELETE FROM scheduler.run WHERE id IN (SELECT id FROM scheduler.run WHERE state >= 10 AND ended_at < $1 LIMIT $2)",
+const OLD: [&str; 5] = [
+    // Locked as it is looked at: one that is cleared meanwhile is not old any more.
+    "DELETE FROM scheduler.run WHERE id IN (SELECT id FROM scheduler.run WHERE state >= 10 AND ended_at < $1 \
+     LIMIT $2 FOR UPDATE SKIP LOCKED)",
     "DELETE FROM scheduler.slot WHERE (flow_id, at) IN (SELECT flow_id, at FROM scheduler.slot WHERE until < $1 LIMIT $2)",
     "DELETE FROM scheduler.instance WHERE id IN (SELECT id FROM scheduler.instance WHERE ended_at < $1 LIMIT $2)",
+    "DELETE FROM scheduler.attempt_other WHERE ctid IN (SELECT ctid FROM scheduler.attempt_other WHERE ended_at < $1 LIMIT $2)",
+    "DELETE FROM scheduler.task_done_other WHERE ctid IN (SELECT ctid FROM scheduler.task_done_other WHERE ended_at < $1 LIMIT $2)",
 ];
 
 impl Store {
@@ -43,12 +47,7 @@ impl Store {
             for month in [month(now), month(now).saturating_add(1.month())] {
                 let name = partition(table, month);
                 if !there.contains(&name) {
-                    let (from, to) = (month, month.saturating_add(1.month()));
-                    let create = format!(
-                        "CREATE TABLE scheduler.{name} PARTITION OF scheduler.{table} \
-                         FOR VALUES FROM ('{from} 00:00:00+00') TO ('{to} 00:00:00+00')"
-                    );
-                    tx.batch_execute(&create).await.map_err(db)?;
+                    tx.batch_execute(&make(table, &name, month)).await.map_err(db)?;
                 }
             }
             let last = partition(table, month(oldest));
@@ -65,6 +64,20 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// What makes the partition of a month. Rows of that month that came before it lie in the partition for what has none, and
+/// move.
+fn make(table: &str, name: &str, month: Date) -> String {
+    let (from, to) = (format!("{month} 00:00:00+00"), format!("{} 00:00:00+00", month.saturating_add(1.month())));
+    format!(
+        "LOCK TABLE scheduler.{table}_other IN SHARE ROW EXCLUSIVE MODE; \
+         CREATE TEMP TABLE moved ON COMMIT DROP AS \
+             SELECT * FROM scheduler.{table}_other WHERE ended_at >= '{from}' AND ended_at < '{to}'; \
+         DELETE FROM scheduler.{table}_other WHERE ended_at >= '{from}' AND ended_at < '{to}'; \
+         CREATE TABLE scheduler.{name} PARTITION OF scheduler.{table} FOR VALUES FROM ('{from}') TO ('{to}'); \
+         INSERT INTO scheduler.{table} SELECT * FROM moved; DROP TABLE moved"
+    )
 }
 
 /// The first day of a month, in UTC.

@@ -26,16 +26,18 @@ pub struct Pool {
 const ALIVE: &str = "SELECT id FROM scheduler.instance WHERE id = $1 AND ended_at IS NULL FOR KEY SHARE";
 
 /// Pools with room that nobody else is claiming from.
-const ROOM: &str = "SELECT id, slots - used FROM scheduler.pool WHERE used < slots ORDER BY id FOR UPDATE SKIP LOCKED";
+const ROOM: &str =
+    "SELECT id, slots - used, slots FROM scheduler.pool WHERE used < slots ORDER BY id FOR UPDATE SKIP LOCKED";
 
-/// Candidates of each pool, in the order in which they go; the sum of the slots of those before each, with its own.
+/// Candidates of each pool, in the order in which they go. What needs more than a pool has is none: it would be in the way of
+/// everything behind it.
 const CANDIDATES: &str = "\
-SELECT t.run_id, t.no, t.item, t.class, t.slots, p.id FROM unnest($1::integer[], $2::integer[]) AS p(id, room)
+SELECT t.run_id, t.no, t.item, t.class, t.slots, p.id FROM unnest($1::integer[], $2::integer[], $4::integer[]) AS p(id, room, whole)
 CROSS JOIN LATERAL (
-    SELECT run_id, no, item, class, slots FROM scheduler.task
-    WHERE pool = p.id AND state = 1 AND due_at <= now()
+    SELECT run_id, no, item, class, priority, due_at, slots FROM scheduler.task
+    WHERE pool = p.id AND state = 1 AND due_at <= now() AND slots <= p.whole
     ORDER BY class, priority DESC, due_at LIMIT least(p.room, $3::bigint) FOR UPDATE SKIP LOCKED
-) t";
+) t ORDER BY t.class, t.priority DESC, t.due_at";
 
 /// As a claim of tasks without a pool.
 const TAKE: &str = "\
@@ -66,19 +68,20 @@ struct Picked {
     background: usize,
 }
 
-pub(super) async fn claim(tx: &Transaction<'_>, instance: InstanceId, share: Share) -> Result<Vec<Launch>> {
+pub(super) async fn claim(tx: &Transaction<'_>, instance: InstanceId, share: Share) -> Result<(Vec<Launch>, usize)> {
     let room = tx.prepare_cached(ROOM).await.map_err(db)?;
     let rows = tx.query(&room, &[]).await.map_err(db)?;
     let alive = tx.prepare_cached(ALIVE).await.map_err(db)?;
     if rows.is_empty() || tx.query_opt(&alive, &[&instance.0]).await.map_err(db)?.is_none() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), 0));
     }
     let (pools, mut free): (Vec<i32>, BTreeMap<i32, i32>) =
         rows.iter().map(|row| (row.get::<_, i32>(0), (row.get::<_, i32>(0), row.get::<_, i32>(1)))).unzip();
     let rooms: Vec<i32> = free.values().copied().collect();
+    let wholes: Vec<i32> = rows.iter().map(|row| row.get(2)).collect();
     let candidates = tx.prepare_cached(CANDIDATES).await.map_err(db)?;
     let mut picked = Picked::default();
-    for row in tx.query(&candidates, &[&pools, &rooms, &(share.most as i64)]).await.map_err(db)? {
+    for row in tx.query(&candidates, &[&pools, &rooms, &(share.most as i64), &wholes]).await.map_err(db)? {
         let (class, slots, pool): (i16, i32, i32) = (row.get(3), row.get(4), row.get(5));
         let Some(left) = free.get_mut(&pool) else { continue };
         let is_background = class != 0;
@@ -98,13 +101,13 @@ pub(super) async fn claim(tx: &Transaction<'_>, instance: InstanceId, share: Sha
         picked.items.push(row.get(2));
     }
     if picked.runs.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), 0));
     }
-    let (ids, used): (Vec<i32>, Vec<i32>) = picked.used.into_iter().unzip();
+    let (ids, used): (Vec<i32>, Vec<i32>) = picked.used.iter().map(|(pool, slots)| (*pool, *slots)).unzip();
     let take = tx.prepare_cached(TAKE).await.map_err(db)?;
     let rows =
         tx.query(&take, &[&instance.0, &picked.runs, &picked.tasks, &picked.items, &ids, &used]).await.map_err(db)?;
-    Ok(rows.iter().map(Launch::from).collect())
+    Ok((rows.iter().map(Launch::from).collect(), picked.background))
 }
 
 /// Gives slots back.

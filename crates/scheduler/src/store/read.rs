@@ -130,7 +130,7 @@ pub struct TaskRow {
     pub ended_at: Option<Timestamp>,
     /// Why it failed.
     pub error: Option<String>,
-    /// What came of it.
+    /// What came of it, where that is not large.
     pub output: Option<Value>,
     /// Instances of a mapped task.
     pub items: i32,
@@ -186,12 +186,15 @@ pub struct SlotRow {
     pub run: Option<RunId>,
 }
 
-/// The columns of a [`TaskRow`], of live runs and of those that have ended.
+/// The columns of a [`TaskRow`], of live runs and of those that have ended. Outputs of more than 16 KiB are left out: of ten
+/// thousand tasks nobody could take them all.
 const TASKS: &str = "\
-SELECT no, item, state, attempt, due_at, ended_at, error, output, items, items_left, items_failed, pool, slots
+SELECT no, item, state, attempt, due_at, ended_at, error, CASE WHEN pg_column_size(output) <= 16384 THEN output END, items,
+       items_left, items_failed, pool, slots
 FROM scheduler.task WHERE run_id = $1 AND item = ANY($2::integer[])
 UNION ALL
-SELECT no, item, state, attempt, NULL, ended_at, error, output, items, 0, items_failed, NULL, 0
+SELECT no, item, state, attempt, NULL, ended_at, error, CASE WHEN pg_column_size(output) <= 16384 THEN output END, items, 0,
+       items_failed, NULL, 0
 FROM scheduler.task_done WHERE run_id = $1 AND item = ANY($2::integer[])
 ORDER BY 1, 2";
 
@@ -208,13 +211,19 @@ WHERE ($2::smallint IS NULL OR a.no = $2) AND ($3::integer IS NULL OR a.item = $
 ORDER BY a.token DESC LIMIT $4";
 
 impl Store {
-    /// Flows whose DAG's name begins with a text, by name.
+    /// Flows in force whose DAG's name begins with a text, by name.
     pub async fn flows(&self, prefix: &str) -> Result<Vec<FlowRow>> {
+        let rows = self.all_flows(prefix).await?;
+        Ok(rows.into_iter().filter(|row| row.flow.active).collect())
+    }
+
+    /// The same with those that have been in force once: they may have runs.
+    pub async fn all_flows(&self, prefix: &str) -> Result<Vec<FlowRow>> {
         let client = self.pool.get().await?;
         let select = format!(
             "SELECT {FLOW}, (SELECT count(*) FROM scheduler.run r WHERE r.flow_id = f.id AND r.state = 1), \
              (SELECT count(*) FROM scheduler.run r WHERE r.flow_id = f.id AND r.state = 0) \
-             FROM scheduler.flow f WHERE f.active AND starts_with(f.dag, $1) ORDER BY f.dag, f.binding"
+             FROM scheduler.flow f WHERE starts_with(f.dag, $1) ORDER BY f.dag, f.binding"
         );
         let mut flows = Vec::new();
         for row in client.query(&select, &[&prefix]).await.map_err(db)? {

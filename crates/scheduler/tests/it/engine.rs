@@ -234,3 +234,30 @@ async fn an_output_is_what_comes_after_it_is_given() {
     engine.stop().await;
     world.database.remove().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_added_while_another_ends_is_not_left_behind() {
+    let world = World::new().await;
+    let plan = plan("one", "    a: {noop: {}}\n  concurrency: {runs: 1}\n");
+    let flow = world.store.save_plan(&plan).await.unwrap();
+    let engines = [world.engine("one", 8), world.engine("two", 8)];
+    let add = |part: usize| {
+        let (store, plan) = (world.other_replica(), Arc::clone(&plan));
+        async move {
+            let mut runs = Vec::new();
+            for run in 0..60 {
+                runs.extend(store.add_run(&NewRun::by_hand(flow, &plan, format!("{part}-{run}"))).await.unwrap());
+            }
+            runs
+        }
+    };
+    let runs = futures::future::join_all((0..4).map(add)).await.concat();
+    assert_eq!(runs.len(), 240);
+    for run in runs {
+        assert_eq!(world.ended(run).await.0, RunState::Succeeded);
+    }
+    for engine in engines {
+        engine.stop().await;
+    }
+    world.database.remove().await.unwrap();
+}

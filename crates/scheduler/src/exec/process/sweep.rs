@@ -60,12 +60,12 @@ fn sweep_all(paths: &[PathBuf], keep: Duration, fence: Duration) -> usize {
 
 fn sweep_one(path: &Path, keep: Duration, fence: Duration) -> io::Result<bool> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(false) };
-    // The place's own name lies beside the folders.
-    if name.starts_with('.') && !name.starts_with(DOOMED) {
-        return Ok(false);
-    }
     if name.starts_with(DOOMED) {
         return fs::remove_dir_all(path).map(|()| true); // the last sweep was cut short
+    }
+    // The place's own name lies beside the folders.
+    if name.starts_with('.') {
+        return Ok(false);
     }
     let folder = Folder::new(path.to_owned());
     let Some(ended) = folder.ended_at() else {
