@@ -33,6 +33,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Parameters that a run cannot have, each with what is wrong.
+    pub(crate) fn params(problems: &[(String, String)]) -> Self {
+        let said: Vec<String> = problems.iter().map(|(name, it)| format!("parameter {name:?} {it}")).collect();
+        Self::Invalid(said.join("; "))
+    }
+
     /// What callers see.
     pub fn code(&self) -> Code {
         match self {

@@ -106,7 +106,7 @@ impl Plan {
         let timetable = check::schedule(&dag, source, now, faults);
         check::deadlines(&dag, source, faults);
         let tasks = check::tasks(&dag, broken, graph.as_ref(), source, faults);
-        let hash = Hash(Sha256::digest(&text).into());
+        let hash = Hash::of(&text);
         Some(Self { dag, graph: graph?, params, timetable, tasks, hash, text })
     }
 
@@ -158,6 +158,13 @@ pub(crate) fn ordered(value: &serde_json::Value) -> serde_json::Value {
             Value::Object(fields.into_iter().collect())
         }
         other => other.clone(),
+    }
+}
+
+impl Hash {
+    /// Of a text.
+    pub fn of(text: &str) -> Self {
+        Self(Sha256::digest(text).into())
     }
 }
 

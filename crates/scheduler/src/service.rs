@@ -18,8 +18,8 @@ use uuid::Uuid;
 use crate::{
     Error, apply,
     exec::Grpc,
-    state::{Class, RunKind, RunState},
-    store::{Flow, FlowRow, NewRun, RunId, RunQuery, RunRow, Store},
+    state::RunState,
+    store::{Flow, FlowId, FlowRow, NewRun, RunId, RunQuery, RunRow, Store},
     why,
 };
 
@@ -63,9 +63,8 @@ impl Service {
 
     /// What is there in place of what was asked for.
     async fn no_flow(&self, dag: &str, binding: &str) -> Result<Error, Error> {
-        let flows = self.store.flows(dag).await?;
-        let bindings: Vec<&str> =
-            flows.iter().filter(|it| it.flow.dag == dag).map(|it| it.flow.binding.as_str()).collect();
+        let flows = self.store.flows_of(dag).await?;
+        let bindings: Vec<&str> = flows.iter().filter(|it| it.flow.active).map(|it| it.flow.binding.as_str()).collect();
         Ok(Error::NotFound(match (bindings.as_slice(), binding) {
             ([], _) => format!("DAG {dag:?}: `millrace dag list` shows what there is"),
             ([""], binding) => format!("binding {binding:?} of DAG {dag:?}: it has none"),
@@ -74,11 +73,8 @@ impl Service {
         }))
     }
 
-    async fn flow_row(&self, flow: &Flow) -> Result<FlowRow, Error> {
-        let rows = self.store.flows(&flow.dag).await?;
-        rows.into_iter()
-            .find(|row| row.flow.id == flow.id)
-            .ok_or_else(|| Error::NotFound(format!("DAG {:?}", flow.name())))
+    async fn flow_row(&self, flow: FlowId) -> Result<FlowRow, Error> {
+        self.store.flow_row(flow).await?.ok_or_else(|| Error::Strange(format!("flow {} is gone", flow.0)))
     }
 
     async fn run(&self, run: i64) -> Result<RunRow, Error> {
@@ -125,7 +121,7 @@ impl Service {
         let plan = self.store.plan(flow.hash).await?;
         let given = convert::params(request.params);
         let bound = self.store.binding_params(&flow).await?;
-        let params = plan.params.resolve([&bound, &given]).map_err(|problems| invalid_params(&problems))?;
+        let params = plan.params.resolve([&bound, &given]).map_err(|problems| Error::params(&problems))?;
         let at = match request.logical_date {
             Some(at) => convert::instant(at)?,
             None => self.store.now().await?,
@@ -135,19 +131,8 @@ impl Service {
             key if key.len() > 250 => return Err(Error::Invalid("key: more than 250 bytes".to_owned())),
             key => key,
         };
-        let run = NewRun {
-            flow: flow.id,
-            plan,
-            binding_hash: flow.binding_hash,
-            key,
-            kind: RunKind::Manual,
-            class: Class::Live,
-            backfill: None,
-            slot: None,
-            logical_at: Some(at),
-            interval: None,
-            params,
-        };
+        let binding_hash = flow.binding_hash;
+        let run = NewRun { binding_hash, logical_at: Some(at), params, ..NewRun::by_hand(flow.id, &plan, key) };
         let added = self.store.add_run(&run).await?;
         let id = match added {
             Some(id) => id,
@@ -165,7 +150,7 @@ impl Service {
         match request.what {
             None => Err(Error::Invalid("what: expected a run or a DAG".to_owned())),
             Some(What::Ref(dag)) => {
-                let flow = self.flow_row(&self.flow(Some(dag)).await?).await?;
+                let flow = self.flow_row(self.flow(Some(dag)).await?.id).await?;
                 let plan = self.store.plan(flow.flow.hash).await?;
                 Ok(why::flow(&flow, &plan, now))
             }
@@ -177,9 +162,7 @@ impl Service {
                 for task in mapped {
                     tasks.extend(self.store.waiting_items(run.id, task, ITEMS).await?);
                 }
-                let flow = self.store.flow(&run.dag, &run.binding).await?;
-                let flow = flow.ok_or_else(|| Error::Strange("a run without a flow".to_owned()))?;
-                let (flow, pools) = (self.flow_row(&flow).await?, self.store.pools().await?);
+                let (flow, pools) = (self.flow_row(run.flow).await?, self.store.pools().await?);
                 let pools: BTreeMap<_, _> = pools.into_iter().map(|pool| (pool.id, pool)).collect();
                 let instances = self.store.instances().await?;
                 let around = why::Surroundings { flow: &flow, pools: &pools, instances, now };
@@ -207,11 +190,6 @@ impl Service {
 
 fn refused(Faults(faults): Faults) -> pb::ApplyResponse {
     pb::ApplyResponse { changes: vec![], faults: faults.into_iter().map(convert::fault).collect() }
-}
-
-fn invalid_params(problems: &[(String, String)]) -> Error {
-    let said: Vec<String> = problems.iter().map(|(name, problem)| format!("parameter {name:?} {problem}")).collect();
-    Error::Invalid(said.join("; "))
 }
 
 /// What is asked for, or a default of it, and no more than the most.
@@ -251,7 +229,7 @@ impl SchedulerService for Service {
         });
         let next = moments.take(NEXT).map(|moment| convert::timestamp(moment.at)).collect();
         let tasks = (0..plan.graph.len()).map(|task| plan.graph.name(task).to_owned()).collect();
-        let dag = convert::dag(self.flow_row(&flow).await?, &plan);
+        let dag = convert::dag(self.flow_row(flow.id).await?, &plan);
         Ok(Response::new(pb::GetDagResponse { dag: Some(dag), document: plan.text.clone(), tasks, next }))
     }
 
@@ -264,10 +242,8 @@ impl SchedulerService for Service {
         let flows = match r#ref {
             None => None,
             Some(asked) => {
-                let rows = self.store.all_flows(&asked.dag).await?;
-                let of_it = |row: &&FlowRow| {
-                    row.flow.dag == asked.dag && (asked.binding.is_empty() || row.flow.binding == asked.binding)
-                };
+                let rows = self.store.flows_of(&asked.dag).await?;
+                let of_it = |row: &&FlowRow| asked.binding.is_empty() || row.flow.binding == asked.binding;
                 let flows: Vec<_> = rows.iter().filter(of_it).map(|row| row.flow.id).collect();
                 if flows.is_empty() {
                     return Err(self.no_flow(&asked.dag, &asked.binding).await?.into());
@@ -309,7 +285,7 @@ impl SchedulerService for Service {
         let pb::SetPausedRequest { r#ref, paused } = request.into_inner();
         let flow = self.flow(r#ref).await?;
         self.store.set_paused(flow.id, paused).await?;
-        let dag = self.dag(self.flow_row(&flow).await?).await?;
+        let dag = self.dag(self.flow_row(flow.id).await?).await?;
         Ok(Response::new(pb::SetPausedResponse { dag: Some(dag) }))
     }
 

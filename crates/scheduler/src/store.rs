@@ -28,6 +28,7 @@ mod pools;
 mod read;
 mod runs;
 mod successors;
+mod tasks;
 
 pub use applied::{Bound, Known, Planned, Writes};
 pub use backfill::{Backfill, Backfilled};

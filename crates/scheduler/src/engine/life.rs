@@ -364,8 +364,7 @@ impl<'a> Life<'a> {
         for live in self.live.values().filter(|live| live.adoptable) {
             live.abort.abort();
         }
-        let adoptable: Vec<i64> =
-            self.live.iter().filter(|(_, live)| live.adoptable).map(|(token, _)| *token).collect();
+        let left = self.live.values().filter(|live| live.adoptable).count();
         let engine = Arc::clone(self.engine);
         let finish = async {
             while let Some(ended) = self.attempts.join_next_with_id().await {
@@ -385,7 +384,7 @@ impl<'a> Life<'a> {
             tracing::warn!("calls have not ended in time; others find them interrupted");
         }
         match engine.store.retire(self.instance).await {
-            Ok(()) => tracing::info!(left = adoptable.len(), "left to others"),
+            Ok(()) => tracing::info!(left, "left to others"),
             Err(error) => tracing::warn!(%error, "others have to wait for the lease"),
         }
     }

@@ -2,19 +2,22 @@
 //! room takes a row for each run and no more.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
-use futures::future::try_join;
-use millrace_postgres::{Row, Transaction};
+use millrace_postgres::Transaction;
 
-use super::{FlowId, RunId, Store, WHOLE, db};
+use super::{
+    FlowId, RunId, Store, WHOLE, db,
+    successors::locked,
+    tasks::{Tasks, seconds},
+};
 use crate::{
     document::Binding,
     error::{Error, Result},
-    plan::{Hash, Plan},
-    state::{Class, RunKind, TaskState},
+    plan::Plan,
+    state::{Class, RunKind, RunState},
 };
 
 /// Flows for which runs wait.
@@ -55,12 +58,13 @@ WITH begun AS (
     FROM unnest($1::bigint[], $2::double precision[]) AS b(id, timeout) WHERE r.id = b.id AND r.state = 0
     RETURNING r.id, r.class
 ), made AS (
-INSERT INTO scheduler.task (run_id, no, item, state, class, priority, needs, patience, pool, slots, due_at)
-SELECT begun.id, t.no, $3, CASE WHEN t.needs = 0 THEN 1 ELSE 0 END, begun.class, t.priority, t.needs, t.patience, t.pool,
-       t.slots, CASE WHEN t.needs = 0 THEN now() END
-FROM unnest($4::bigint[], $5::smallint[], $6::integer[], $7::smallint[], $8::double precision[], $9::integer[], $10::integer[])
-    AS t(run_id, no, needs, priority, patience, pool, slots) JOIN begun ON begun.id = t.run_id
-RETURNING state
+    INSERT INTO scheduler.task (run_id, no, item, state, class, priority, needs, patience, pool, slots, due_at)
+    SELECT begun.id, t.no, $3, CASE WHEN t.needs = 0 THEN 1 ELSE 0 END, begun.class, t.priority, t.needs, t.patience, p.id,
+           t.slots, CASE WHEN t.needs = 0 THEN now() END
+    FROM unnest($4::bigint[], $5::smallint[], $6::integer[], $7::smallint[], $8::double precision[], $9::text[], $10::integer[])
+        AS t(run_id, no, needs, priority, patience, pool, slots)
+    JOIN begun ON begun.id = t.run_id LEFT JOIN scheduler.pool p ON p.name = t.pool
+    RETURNING state
 )
 SELECT (SELECT count(*) FROM begun), (SELECT count(*) FROM made WHERE state = 1)";
 
@@ -87,9 +91,7 @@ pub(super) async fn admit(store: &Store, tx: &Transaction<'_>, flows: &BTreeSet<
     // The set is in order. Locked first and looked at afterwards: one that ends a run and one that adds another would else
     // each see what was there before the other, and nobody would let it begin.
     let flows: Vec<i32> = flows.iter().map(|flow| flow.0).collect();
-    let lock = tx.prepare_cached(LOCK).await.map_err(db)?;
-    let waiting = tx.prepare_cached(WAITING).await.map_err(db)?;
-    let (_, waiting) = try_join(tx.query(&lock, &[&flows]), tx.query(&waiting, &[&flows])).await.map_err(db)?;
+    let waiting = locked(tx, LOCK, 1, WAITING, &[&flows]).await?;
     let flows: Vec<i32> = waiting.iter().map(|row| row.get(0)).collect();
     let mut ready = 0;
     while !flows.is_empty() {
@@ -127,7 +129,7 @@ async fn pick(store: &Store, tx: &Transaction<'_>, flows: &[i32]) -> Result<Vec<
         {
             continue;
         }
-        match documents(store, tx, &row).await {
+        match store.plans.pinned(tx, row.get(4), row.get(5)).await {
             Ok((plan, binding)) => admitted.push(Admitted { id: row.get(0), plan, binding }),
             // It waits for a version that can read it, and is in nobody's way.
             Err(error @ Error::Document { .. }) => {
@@ -137,15 +139,6 @@ async fn pick(store: &Store, tx: &Transaction<'_>, flows: &[i32]) -> Result<Vec<
         }
     }
     Ok(admitted)
-}
-
-async fn documents(store: &Store, tx: &Transaction<'_>, row: &Row) -> Result<(Arc<Plan>, Option<Arc<Binding>>)> {
-    let plan = store.plans.get(tx, Hash::read(row.get(4))?).await?;
-    let binding = match row.get::<_, Option<&[u8]>>(5) {
-        Some(hash) => Some(store.plans.binding(tx, Hash::read(hash)?).await?),
-        None => None,
-    };
-    Ok((plan, binding))
 }
 
 impl Room {
@@ -166,78 +159,36 @@ impl Room {
     }
 }
 
-/// The tasks of runs that begin, as Postgres takes them.
-#[derive(Default)]
-struct Tasks {
-    runs: Vec<i64>,
-    numbers: Vec<i16>,
-    needs: Vec<i32>,
-    priorities: Vec<i16>,
-    patience: Vec<Option<f64>>,
-    pools: Vec<Option<i32>>,
-    slots: Vec<i32>,
-}
-
 /// Gives how many tasks are ready, and whether all of the runs have begun.
 async fn begin(tx: &Transaction<'_>, admitted: &[Admitted]) -> Result<(usize, bool)> {
     if admitted.is_empty() {
         return Ok((0, true));
     }
-    let pools = pools(tx, admitted).await?;
-    let mut tasks = Tasks::default();
+    let (mut runs, mut tasks) = (Vec::new(), Tasks::default());
     for Admitted { id, plan, binding } in admitted {
-        let dag = &plan.dag;
         for number in 0..plan.graph.len() {
-            let task = &plan.tasks[number].task;
-            let pool = plan.pool(number, binding.as_deref());
-            tasks.runs.push(*id);
-            tasks.numbers.push(number as i16);
-            tasks.needs.push(plan.waits_for(number) as i32);
-            tasks.priorities.push(task.priority.unwrap_or(dag.spec.priority));
-            tasks.patience.push(task.timeout.queue.map(|span| span.as_millis() as f64 / 1_000.0));
-            tasks.slots.push(pool.as_ref().map_or(0, |(_, slots)| *slots as i32));
-            tasks.pools.push(pool.and_then(|(name, _)| pools.get(&name).copied()));
+            runs.push(*id);
+            tasks.push(plan, number, binding.as_deref());
         }
     }
+    tasks.make_pools(tx).await?;
     let ids: Vec<i64> = admitted.iter().map(|it| it.id).collect();
-    let timeouts: Vec<Option<f64>> =
-        admitted.iter().map(|it| it.plan.dag.spec.timeout.map(|span| span.as_millis() as f64 / 1_000.0)).collect();
+    let timeouts: Vec<Option<f64>> = admitted.iter().map(|it| it.plan.dag.spec.timeout.map(seconds)).collect();
     let begin = tx.prepare_cached(BEGIN).await.map_err(db)?;
-    let Tasks { runs, numbers, needs, priorities, patience, pools, slots } = &tasks;
+    let Tasks { numbers, needs, priorities, patience, pools, slots } = &tasks;
     let row = tx
-        .query_one(&begin, &[&ids, &timeouts, &WHOLE, runs, numbers, needs, priorities, patience, pools, slots])
+        .query_one(&begin, &[&ids, &timeouts, &WHOLE, &runs, numbers, needs, priorities, patience, pools, slots])
         .await
         .map_err(db)?;
     let (begun, ready): (i64, i64) = (row.get(0), row.get(1));
     Ok((ready as usize, begun as usize == admitted.len()))
 }
 
-/// The numbers of the pools that tasks of these runs need. One that is not there is made, without slots: what needs it
-/// waits, and says what for.
-async fn pools(tx: &Transaction<'_>, admitted: &[Admitted]) -> Result<BTreeMap<String, i32>> {
-    let names: BTreeSet<String> = admitted
-        .iter()
-        .flat_map(|it| (0..it.plan.graph.len()).filter_map(|number| it.plan.pool(number, it.binding.as_deref())))
-        .map(|(name, _)| name)
-        .collect();
-    if names.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let names: Vec<String> = names.into_iter().collect();
-    let insert = "INSERT INTO scheduler.pool (name, slots) SELECT name, 0 FROM unnest($1::text[]) AS n(name) \
-                  WHERE NOT EXISTS (SELECT FROM scheduler.pool p WHERE p.name = n.name) ON CONFLICT DO NOTHING";
-    let select = "SELECT name, id FROM scheduler.pool WHERE name = ANY($1::text[])";
-    let insert = tx.prepare_cached(insert).await.map_err(db)?;
-    tx.execute(&insert, &[&names]).await.map_err(db)?;
-    let select = tx.prepare_cached(select).await.map_err(db)?;
-    Ok(tx.query(&select, &[&names]).await.map_err(db)?.iter().map(|row| (row.get(0), row.get(1))).collect())
-}
-
 /// Runs that have not begun, told to end before they do.
-pub(super) async fn drop_queued(tx: &Transaction<'_>, runs: &[RunId]) -> Result<Vec<RunId>> {
+pub(super) async fn drop_queued(tx: &Transaction<'_>, runs: &[RunId]) -> Result<()> {
     let ids: Vec<i64> = runs.iter().map(|run| run.0).collect();
     let update = "UPDATE scheduler.run SET state = $2, cancelled = true, ended_at = now() \
-                  WHERE id = ANY($1::bigint[]) AND state = 0 RETURNING id";
-    let state = TaskState::Cancelled.number();
-    Ok(tx.query(update, &[&ids, &state]).await.map_err(db)?.iter().map(|row| RunId(row.get(0))).collect())
+                  WHERE id = ANY($1::bigint[]) AND state = 0";
+    tx.execute(update, &[&ids, &RunState::Cancelled.number()]).await.map_err(db)?;
+    Ok(())
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use millrace_postgres::GenericClient;
 use serde_json::Value;
 
 use super::{Flow, NewRun, READY, Store, db, runs};
@@ -76,10 +77,7 @@ impl Store {
     pub async fn backfill(&self, flow: &Flow, backfill: &Backfill, dry_run: bool) -> Result<Backfilled> {
         let plan = self.plan(flow.hash).await?;
         let bound = self.binding_params(flow).await?;
-        let params = plan.params.resolve([&bound, &backfill.params]).map_err(|problems| {
-            let said: Vec<String> = problems.iter().map(|(name, it)| format!("parameter {name:?} {it}")).collect();
-            Error::Invalid(said.join("; "))
-        })?;
+        let params = plan.params.resolve([&bound, &backfill.params]).map_err(|problems| Error::params(&problems))?;
         let moments = self.moments(flow, &plan, backfill).await?;
         let estimate = self.estimate(flow, moments.len(), backfill.max_parallel).await?;
         let mut planned = Backfilled { moments, estimate, id: None };
@@ -92,7 +90,7 @@ impl Store {
 
     /// The moments that a backfill runs, in its order.
     async fn moments(&self, flow: &Flow, plan: &Plan, backfill: &Backfill) -> Result<Vec<Timestamp>> {
-        let Backfill { from, to, all, order, .. } = backfill;
+        let Backfill { from, to, order, .. } = backfill;
         let timetable = plan.timetable.as_ref();
         let timetable = timetable.ok_or_else(|| Error::Invalid(format!("{} has no schedule", flow.name())))?;
         if from >= to {
@@ -105,12 +103,7 @@ impl Store {
         if moments.len() > MAX_RUNS {
             return Err(Error::Invalid(format!("more than {MAX_RUNS} moments: backfill a shorter time")));
         }
-        if !all {
-            let client = self.pool.get().await?;
-            let rows = client.query(PRESENT, &[&flow.id.0, from, to]).await.map_err(db)?;
-            let present: BTreeSet<Timestamp> = rows.iter().map(|row| row.get(0)).collect();
-            moments.retain(|at| !present.contains(at));
-        }
+        leave_out(&self.pool.get().await?, flow, backfill, &mut moments).await?;
         if *order == Order::NewestFirst {
             moments.reverse();
         }
@@ -137,11 +130,7 @@ impl Store {
         let lock = "SELECT id FROM scheduler.flow WHERE id = $1 FOR NO KEY UPDATE";
         tx.query(lock, &[&flow.id.0]).await.map_err(db)?;
         let mut moments = moments.to_vec();
-        if !backfill.all {
-            let rows = tx.query(PRESENT, &[&flow.id.0, &backfill.from, &backfill.to]).await.map_err(db)?;
-            let present: BTreeSet<Timestamp> = rows.iter().map(|row| row.get(0)).collect();
-            moments.retain(|at| !present.contains(at));
-        }
+        leave_out(&tx, flow, backfill, &mut moments).await?;
         let insert = "INSERT INTO scheduler.backfill (flow_id, max_parallel) VALUES ($1, $2) RETURNING id";
         let most = i32::try_from(backfill.max_parallel).unwrap_or(i32::MAX);
         let id: i64 = tx.query_one(insert, &[&flow.id.0, &most]).await.map_err(db)?.get(0);
@@ -153,6 +142,21 @@ impl Store {
         tx.commit().await.map_err(db)?;
         Ok(id)
     }
+}
+
+/// Leaves those out that need no run, unless all are to run.
+async fn leave_out(
+    client: &impl GenericClient,
+    flow: &Flow,
+    backfill: &Backfill,
+    moments: &mut Vec<Timestamp>,
+) -> Result<()> {
+    if !backfill.all {
+        let rows = client.query(PRESENT, &[&flow.id.0, &backfill.from, &backfill.to]).await.map_err(db)?;
+        let present: BTreeSet<Timestamp> = rows.iter().map(|row| row.get(0)).collect();
+        moments.retain(|at| !present.contains(at));
+    }
+    Ok(())
 }
 
 fn new_run(flow: &Flow, plan: &Arc<Plan>, at: Timestamp, params: &Value, id: i64) -> NewRun {

@@ -33,7 +33,13 @@ pub struct Launch {
 }
 
 /// The columns of a [`Launch`], of a live attempt `l` and its task `t`.
-pub(super) const LAUNCH: &str = "l.run_id, l.no, l.item, l.attempt, t.retries, l.token, t.value, l.launched_at, l.cancelled, t.due_at, t.epoch, l.place";
+macro_rules! launch_columns {
+    () => {
+        "l.run_id, l.no, l.item, l.attempt, t.retries, l.token, t.value, l.launched_at, l.cancelled, t.due_at, t.epoch, \
+         l.place"
+    };
+}
+pub(super) use launch_columns;
 
 impl From<&Row> for Launch {
     fn from(row: &Row) -> Self {
@@ -69,7 +75,8 @@ impl From<usize> for Share {
 
 /// What is ready goes first by class, then by priority, then by how long it has been due. The intent to launch is written
 /// with the step from ready. An instance that was taken over claims nothing, and none is taken over while it claims.
-const CLAIM: &str = "\
+const CLAIM: &str = concat!(
+    "\
 WITH me AS MATERIALIZED (
     SELECT id, place FROM scheduler.instance WHERE id = $2 AND ended_at IS NULL FOR KEY SHARE
 ), live AS (
@@ -91,8 +98,10 @@ WITH me AS MATERIALIZED (
     SELECT nextval('scheduler.token'), t.run_id, t.no, t.item, t.attempt, me.id, me.place FROM t, me
     RETURNING run_id, no, item, attempt, token, launched_at, cancelled, place
 )
-SELECT l.run_id, l.no, l.item, l.attempt, t.retries, l.token, t.value, l.launched_at, l.cancelled, t.due_at, t.epoch, l.place
-FROM l JOIN t USING (run_id, no, item)";
+SELECT ",
+    launch_columns!(),
+    " FROM l JOIN t USING (run_id, no, item)"
+);
 
 impl Store {
     /// Takes tasks that are ready, for an instance.
@@ -103,7 +112,7 @@ impl Store {
 
     async fn claim_once(&self, instance: InstanceId, share: Share) -> Result<Vec<Launch>> {
         let mut client = self.pool.get().await?;
-        let (mut launches, background) = if self.pooled.load(Ordering::Relaxed) {
+        let (mut launches, background) = if self.pooled.load(Ordering::Relaxed) && pools::is_wanted(&client).await? {
             self.claim_pooled(&mut client, instance, share).await?
         } else {
             (Vec::new(), 0)

@@ -1,14 +1,14 @@
 //! Tasks of a run that has ended, run again with what comes after them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_postgres::Transaction;
 use serde_json::Value;
 
-use super::{READY, RunId, Store, WHOLE, db};
+use super::{
+    READY, RunId, Store, WHOLE, db,
+    tasks::{Tasks, seconds},
+};
 use crate::{
     apply::differences,
     document::Binding,
@@ -35,13 +35,13 @@ struct Before {
 
 /// The run, as it ended.
 const RUN: &str = "\
-SELECT r.state, r.hash, r.binding_hash, f.hash, f.binding_hash FROM scheduler.run r
+SELECT r.state, r.hash, r.binding_hash, f.hash, f.binding_hash, r.class FROM scheduler.run r
 JOIN scheduler.flow f ON f.id = r.flow_id WHERE r.id = $1 FOR UPDATE OF r";
 
 /// It goes on.
 const BEGIN: &str = "\
-UPDATE scheduler.run SET state = 1, cancelled = false, hash = $2, binding_hash = $3, tasks_left = $4, epoch = epoch + 1, started_at = now(),
-       ended_at = NULL, timeout_at = now() + make_interval(secs => $5) WHERE id = $1";
+UPDATE scheduler.run SET state = 1, cancelled = false, hash = $2, binding_hash = $3, tasks_left = $4, epoch = epoch + 1,
+       started_at = now(), ended_at = NULL, timeout_at = now() + make_interval(secs => $5) WHERE id = $1";
 
 /// What stays as it was, with the instances of mapped tasks.
 const KEEP: &str = "\
@@ -82,27 +82,22 @@ impl Store {
         if !RunState::from_number(row.get(0)).is_some_and(RunState::is_final) {
             return Err(Error::Invalid(format!("run {} has not ended: cancel it first", run.0)));
         }
-        let (old, binding_hash) = if latest { (3, 4) } else { (1, 2) };
+        let (plan, binding) = if latest { (3, 4) } else { (1, 2) };
+        let binding_hash: Option<&[u8]> = row.get(binding);
+        let (plan, binding) = self.plans.pinned(&tx, row.get(plan), binding_hash).await?;
         let pinned = self.plans.get(&tx, Hash::read(row.get(1))?).await?;
         let newest = self.plans.get(&tx, Hash::read(row.get(3))?).await?;
-        let plan = self.plans.get(&tx, Hash::read(row.get(old))?).await?;
-        let binding_hash: Option<&[u8]> = row.get(binding_hash);
-        let binding = match binding_hash {
-            Some(hash) => Some(self.plans.binding(&tx, Hash::read(hash)?).await?),
-            None => None,
-        };
+        let class: i16 = row.get(5);
         let before = before(&tx, run, &pinned).await?;
         let again = chosen(&plan, &before, names)?;
-        let mut tasks: Vec<usize> = again.iter().copied().collect();
-        tasks.sort_unstable();
         let cleared = Cleared {
-            tasks: tasks.iter().map(|task| plan.graph.name(*task).to_owned()).collect(),
+            tasks: again.iter().map(|task| plan.graph.name(*task).to_owned()).collect(),
             differences: document_differences(&pinned, &newest),
         };
-        if tasks.is_empty() {
+        if again.is_empty() {
             return Ok(cleared);
         }
-        let rows = Rows::of(&plan, binding.as_ref(), &before, &again);
+        let rows = Rows::of(&plan, binding.as_deref(), &before, &again);
         let left = rows.states.iter().filter(|state| **state < 10).count() as i32;
         if left == 0 {
             let problem = "nothing can run again: what these tasks wait for is as it was, and does not let them";
@@ -111,10 +106,10 @@ impl Store {
         if dry_run {
             return Ok(cleared);
         }
-        let timeout = plan.dag.spec.timeout.map(|span| span.as_millis() as f64 / 1_000.0);
+        let timeout = plan.dag.spec.timeout.map(seconds);
         tx.execute(BEGIN, &[&run.0, &plan.hash.0.as_slice(), &binding_hash, &left, &timeout]).await.map_err(db)?;
-        keep(&tx, run, &pinned, &plan, &again).await?;
-        rows.insert(&tx, run).await?;
+        keep(&tx, run, class, &pinned, &plan, &again).await?;
+        rows.insert(&tx, run, class).await?;
         self.notify(&tx, READY).await?;
         tx.commit().await.map_err(db)?;
         Ok(cleared)
@@ -162,39 +157,35 @@ fn chosen(plan: &Plan, before: &BTreeMap<String, Before>, names: &[String]) -> R
 }
 
 /// Puts what stays as it was back among what lives, by the numbers of the plan that the run has now.
-async fn keep(tx: &Transaction<'_>, run: RunId, pinned: &Plan, plan: &Plan, again: &BTreeSet<usize>) -> Result<()> {
+async fn keep(
+    tx: &Transaction<'_>,
+    run: RunId,
+    class: i16,
+    pinned: &Plan,
+    plan: &Plan,
+    again: &BTreeSet<usize>,
+) -> Result<()> {
     let kept = (0..plan.graph.len()).filter(|task| !again.contains(task));
     let (old, new): (Vec<i16>, Vec<i16>) =
         kept.filter_map(|task| Some((pinned.graph.number(plan.graph.name(task))? as i16, task as i16))).unzip();
-    let class = tx.query_one("SELECT class FROM scheduler.run WHERE id = $1", &[&run.0]).await.map_err(db)?;
-    tx.execute(KEEP, &[&run.0, &old, &new, &class.get::<_, i16>(0)]).await.map_err(db)?;
+    tx.execute(KEEP, &[&run.0, &old, &new, &class]).await.map_err(db)?;
     Ok(())
 }
 
 /// The tasks that run again, as Postgres takes them.
 #[derive(Default)]
 struct Rows {
-    numbers: Vec<i16>,
+    tasks: Tasks,
     states: Vec<i16>,
-    priorities: Vec<i16>,
     attempts: Vec<i32>,
-    needs: Vec<i32>,
     succeeded: Vec<i32>,
     failed: Vec<i32>,
     skipped: Vec<i32>,
-    patience: Vec<Option<f64>>,
-    pools: Vec<Option<String>>,
-    slots: Vec<i32>,
 }
 
 impl Rows {
     /// What stays as it was counts for those that wait for it, and may decide some of them at once.
-    fn of(
-        plan: &Plan,
-        binding: Option<&Arc<Binding>>,
-        before: &BTreeMap<String, Before>,
-        again: &BTreeSet<usize>,
-    ) -> Self {
+    fn of(plan: &Plan, binding: Option<&Binding>, before: &BTreeMap<String, Before>, again: &BTreeSet<usize>) -> Self {
         let mut rows = Self::default();
         let mut decided: BTreeMap<usize, TaskState> = BTreeMap::new();
         for &task in again {
@@ -209,37 +200,25 @@ impl Rows {
                     _ => {}
                 }
             }
-            let planned = &plan.tasks[task].task;
-            let state = TaskState::decided(counts.decide(planned.when)).unwrap_or(TaskState::Waiting);
+            let decision = counts.decide(plan.tasks[task].task.when);
+            let state = TaskState::decided(decision).unwrap_or(TaskState::Waiting);
             if state.is_final() {
                 decided.insert(task, state);
             }
-            let pool = plan.pool(task, binding.map(Arc::as_ref));
-            rows.numbers.push(task as i16);
+            rows.tasks.push(plan, task, binding);
             rows.states.push(state.number());
-            rows.priorities.push(planned.priority.unwrap_or(plan.dag.spec.priority));
             rows.attempts.push(before.get(plan.graph.name(task)).map_or(0, |it| it.attempt));
-            rows.needs.push(counts.total as i32);
             rows.succeeded.push(counts.succeeded as i32);
             rows.failed.push(counts.failed as i32);
             rows.skipped.push(counts.skipped as i32);
-            rows.patience.push(planned.timeout.queue.map(|span| span.as_millis() as f64 / 1_000.0));
-            rows.slots.push(pool.as_ref().map_or(0, |(_, slots)| *slots as i32));
-            rows.pools.push(pool.map(|(name, _)| name));
         }
         rows
     }
 
-    async fn insert(&self, tx: &Transaction<'_>, run: RunId) -> Result<()> {
-        // As where a run begins: a pool that is not there is made, without slots.
-        let pools: Vec<&String> = self.pools.iter().flatten().collect();
-        let make = "INSERT INTO scheduler.pool (name, slots) SELECT DISTINCT name, 0 FROM unnest($1::text[]) AS n(name) \
-                    ON CONFLICT DO NOTHING";
-        tx.execute(make, &[&pools]).await.map_err(db)?;
-        let class = tx.query_one("SELECT class FROM scheduler.run WHERE id = $1", &[&run.0]).await.map_err(db)?;
-        let Self { numbers, states, priorities, attempts, needs, succeeded, failed, skipped, patience, pools, slots } =
-            self;
-        let class: i16 = class.get(0);
+    async fn insert(&self, tx: &Transaction<'_>, run: RunId, class: i16) -> Result<()> {
+        self.tasks.make_pools(tx).await?;
+        let Self { tasks, states, attempts, succeeded, failed, skipped } = self;
+        let Tasks { numbers, needs, priorities, patience, pools, slots } = tasks;
         tx.execute(
             AGAIN,
             &[

@@ -8,11 +8,11 @@ use std::{
 use millrace_postgres::Row;
 use serde_json::Value;
 
-use super::{FlowId, RunId, Store, WHOLE, db};
+use super::{RunId, Store, WHOLE, db};
 use crate::{
     document::Binding,
     error::{Error, Result},
-    plan::{Hash, Plan},
+    plan::Plan,
     render::{self, Interval},
     state::{Class, RunKind},
 };
@@ -22,8 +22,6 @@ use crate::{
 pub struct RunInfo {
     /// The run.
     pub id: RunId,
-    /// What it is a run of.
-    pub flow: FlowId,
     /// The plan that it is pinned to.
     pub plan: Arc<Plan>,
     /// The binding that it is pinned to.
@@ -37,13 +35,13 @@ pub struct RunInfo {
 }
 
 const SELECT: &str = "\
-SELECT r.id, r.flow_id, r.hash, r.binding_hash, f.dag, f.binding, r.key, r.kind, r.logical_at, r.interval_start,
+SELECT r.id, r.hash, r.binding_hash, f.dag, f.binding, r.key, r.kind, r.logical_at, r.interval_start,
        r.interval_end, r.params, r.class, r.epoch
 FROM scheduler.run r JOIN scheduler.flow f ON f.id = r.flow_id WHERE r.id = ANY($1::bigint[])";
 
 /// Outputs of tasks of a run; of mapped ones, of every instance.
 const OUTPUTS: &str = "\
-SELECT no, item, output, items FROM scheduler.task
+SELECT no, item, output FROM scheduler.task
 WHERE run_id = $1 AND no = ANY($2::smallint[]) ORDER BY no, item";
 
 impl Store {
@@ -54,11 +52,7 @@ impl Store {
         let select = client.prepare_cached(SELECT).await.map_err(db)?;
         let mut infos = HashMap::with_capacity(runs.len());
         for row in client.query(&select, &[&ids]).await.map_err(db)? {
-            let plan = self.plans.get(&client, Hash::read(row.get(2))?).await?;
-            let binding = match row.get::<_, Option<&[u8]>>(3) {
-                Some(hash) => Some(self.plans.binding(&client, Hash::read(hash)?).await?),
-                None => None,
-            };
+            let (plan, binding) = self.plans.pinned(&client, row.get(1), row.get(2)).await?;
             let info = read(&row, plan, binding)?;
             infos.insert(info.id, Arc::new(info));
         }
@@ -93,22 +87,22 @@ impl Store {
 }
 
 fn read(row: &Row, plan: Arc<Plan>, binding: Option<Arc<Binding>>) -> Result<RunInfo> {
-    let kind = RunKind::from_number(row.get(7))
-        .ok_or_else(|| Error::Strange(format!("a run of kind {}", row.get::<_, i16>(7))))?;
-    let class = Class::from_number(row.get(12)).unwrap_or(Class::Background);
-    let named: String = row.get(5);
-    let interval = match (row.get(9), row.get(10)) {
+    let kind = RunKind::from_number(row.get(6))
+        .ok_or_else(|| Error::Strange(format!("a run of kind {}", row.get::<_, i16>(6))))?;
+    let class = Class::from_number(row.get(11)).unwrap_or(Class::Background);
+    let named: String = row.get(4);
+    let interval = match (row.get(8), row.get(9)) {
         (Some(start), Some(end)) => Some(Interval { start, end }),
         _ => None,
     };
     let values = render::Run {
-        dag: row.get(4),
+        dag: row.get(3),
         binding: (!named.is_empty()).then_some(named),
-        run_id: row.get(6),
+        run_id: row.get(5),
         kind: kind.as_str(),
-        logical_date: row.get(8),
+        logical_date: row.get(7),
         interval,
-        params: row.get(11),
+        params: row.get(10),
     };
-    Ok(RunInfo { id: RunId(row.get(0)), flow: FlowId(row.get(1)), plan, binding, epoch: row.get(13), class, values })
+    Ok(RunInfo { id: RunId(row.get(0)), plan, binding, epoch: row.get(12), class, values })
 }

@@ -8,7 +8,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use millrace_postgres::{Row, Transaction};
 
-use super::{Flow, FlowId, NewRun, READY, RunId, SCHEDULES, Store, admit, db, flows::FLOW, runs, runs::SlotRun};
+use super::{Flow, FlowId, NewRun, READY, RunId, Store, admit, db, flows::FLOW, runs, runs::SlotRun};
 use crate::{
     document::{Binding, Overlap},
     error::{Error, Result},
@@ -31,22 +31,19 @@ pub struct Fired {
 /// Flows of one transaction.
 const BATCH: i64 = 200;
 
-/// What is to be looked at, and nobody else is looking at.
-fn due() -> String {
+/// What is known of flows under a condition, each locked.
+fn select(condition: &str) -> String {
     format!(
         "SELECT {FLOW}, f.coalescing_since, f.coalescing_into, f.resumed_at, now() FROM scheduler.flow f \
-         WHERE f.next_at <= now() AND f.active AND NOT f.paused ORDER BY f.next_at LIMIT $1 \
-         FOR NO KEY UPDATE SKIP LOCKED"
+         WHERE f.active AND NOT f.paused AND {condition}"
     )
 }
 
+/// What is to be looked at, and nobody else is looking at.
+const DUE: &str = "f.next_at <= now() ORDER BY f.next_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED";
+
 /// One flow, whoever is looking at it.
-fn one() -> String {
-    format!(
-        "SELECT {FLOW}, f.coalescing_since, f.coalescing_into, f.resumed_at, now() FROM scheduler.flow f \
-         WHERE f.dag = $1 AND f.binding = $2 AND f.active AND NOT f.paused AND f.cursor_at IS NOT NULL FOR NO KEY UPDATE"
-    )
-}
+const ONE: &str = "f.dag = $1 AND f.binding = $2 AND f.cursor_at IS NOT NULL FOR NO KEY UPDATE";
 
 const LATER: &str = "UPDATE scheduler.flow SET next_at = now() + interval '1 minute' WHERE id = $1";
 
@@ -96,7 +93,7 @@ impl Store {
     async fn fire_once(&self) -> Result<(Fired, Vec<RunId>)> {
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await.map_err(db)?;
-        let select = tx.prepare_cached(&due()).await.map_err(db)?;
+        let select = tx.prepare_cached(&select(DUE)).await.map_err(db)?;
         let mut accounts = Vec::new();
         let rows = tx.query(&select, &[&BATCH]).await.map_err(db)?;
         let mut due = Vec::with_capacity(rows.len());
@@ -128,7 +125,7 @@ impl Store {
     /// Accounts for the moments of a flow up to now, before its schedule becomes another. Of one that is paused they are
     /// left: they would run.
     pub(super) async fn catch_up_with(&self, tx: &Transaction<'_>, dag: &str, binding: &str) -> Result<()> {
-        let select = tx.prepare_cached(&one()).await.map_err(db)?;
+        let select = tx.prepare_cached(&select(ONE)).await.map_err(db)?;
         while let Some(row) = tx.query_opt(&select, &[&dag, &binding]).await.map_err(db)? {
             let due = self.due(tx, &row).await?;
             let live = self.live(tx, std::slice::from_ref(&due)).await?.remove(&due.flow.id).unwrap_or_default();
@@ -145,11 +142,7 @@ impl Store {
 
     async fn due(&self, tx: &Transaction<'_>, row: &Row) -> Result<Due> {
         let flow = Flow::read(row)?;
-        let plan = self.plans.get(tx, flow.hash).await?;
-        let binding = match flow.binding_hash {
-            Some(hash) => Some(self.plans.binding(tx, hash).await?),
-            None => None,
-        };
+        let (plan, binding) = self.plans.pinned(tx, row.get(3), row.get(4)).await?;
         let now = row.get(12);
         let coalescing = match (row.get(9), row.get(10)) {
             (Some(since), Some(into)) => Some(Coalescing { since, into }),
@@ -210,13 +203,6 @@ impl Store {
             self.notify(tx, READY).await?;
         }
         Ok((runs.len(), cancelled))
-    }
-
-    /// Wakes those that fire schedules.
-    pub async fn wake_schedules(&self) -> Result<()> {
-        let client = self.pool.get().await?;
-        client.execute("SELECT pg_notify($1, '')", &[&SCHEDULES]).await.map_err(db)?;
-        Ok(())
     }
 }
 

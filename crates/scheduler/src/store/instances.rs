@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Launch, Store, claim::LAUNCH, db};
+use super::{Launch, Store, claim::launch_columns, db};
 use crate::error::Result;
 
 /// A process that looks after attempts, for as long as it renews its lease.
@@ -12,6 +12,21 @@ pub struct InstanceId(pub i64);
 const GONE: &str = "\
 SELECT id, name FROM scheduler.instance
 WHERE ended_at IS NULL AND id <> $1 AND (lease_until < now() OR name = $2) ORDER BY id FOR UPDATE SKIP LOCKED";
+
+/// What they looked after.
+const TAKE: &str = concat!(
+    "WITH taken AS (UPDATE scheduler.launch SET instance = $1 WHERE instance = ANY($2::bigint[]) \
+     RETURNING run_id, no, item, attempt, token, launched_at, cancelled, place) SELECT ",
+    launch_columns!(),
+    " FROM taken l JOIN scheduler.task t USING (run_id, no, item)"
+);
+
+/// What an instance looks after.
+const MINE: &str = concat!(
+    "SELECT ",
+    launch_columns!(),
+    " FROM scheduler.launch l JOIN scheduler.task t USING (run_id, no, item) WHERE l.instance = $1"
+);
 
 impl Store {
     /// A new instance with a lease of that long, that keeps what it begins in a place.
@@ -45,12 +60,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let ids: Vec<i64> = gone.iter().map(|row| row.get(0)).collect();
-        let take = format!(
-            "WITH taken AS (UPDATE scheduler.launch SET instance = $1 WHERE instance = ANY($2::bigint[]) \
-             RETURNING run_id, no, item, attempt, token, launched_at, cancelled, place) \
-             SELECT {LAUNCH} FROM taken l JOIN scheduler.task t USING (run_id, no, item)"
-        );
-        let rows = transaction.query(&take, &[&instance.0, &ids]).await.map_err(db)?;
+        let rows = transaction.query(TAKE, &[&instance.0, &ids]).await.map_err(db)?;
         let end = "UPDATE scheduler.instance SET ended_at = now() WHERE id = ANY($1::bigint[])";
         transaction.execute(end, &[&ids]).await.map_err(db)?;
         transaction.commit().await.map_err(db)?;
@@ -70,10 +80,7 @@ impl Store {
     /// Everything that an instance looks after.
     pub async fn launches_of(&self, instance: InstanceId) -> Result<Vec<Launch>> {
         let client = self.pool.get().await?;
-        let select = format!(
-            "SELECT {LAUNCH} FROM scheduler.launch l JOIN scheduler.task t USING (run_id, no, item) WHERE l.instance = $1"
-        );
-        Ok(client.query(&select, &[&instance.0]).await.map_err(db)?.iter().map(Launch::from).collect())
+        Ok(client.query(MINE, &[&instance.0]).await.map_err(db)?.iter().map(Launch::from).collect())
     }
 
     /// The attempts of an instance that are told to end, by their tokens.

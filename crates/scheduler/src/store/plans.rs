@@ -82,6 +82,23 @@ impl Plans {
     }
 }
 
+impl Plans {
+    /// The plan and the binding that something is pinned to, by their hashes as the database has them.
+    pub(crate) async fn pinned(
+        &self,
+        client: &impl GenericClient,
+        plan: &[u8],
+        binding: Option<&[u8]>,
+    ) -> Result<(Arc<Plan>, Option<Arc<Binding>>)> {
+        let plan = self.get(client, Hash::read(plan)?).await?;
+        let binding = match binding {
+            Some(hash) => Some(self.binding(client, Hash::read(hash)?).await?),
+            None => None,
+        };
+        Ok((plan, binding))
+    }
+}
+
 async fn text(client: &impl GenericClient, hash: Hash) -> Result<String> {
     let select = client.prepare_cached("SELECT body FROM scheduler.document WHERE hash = $1").await.map_err(db)?;
     let row = client.query_opt(&select, &[&hash.0.as_slice()]).await.map_err(db)?;

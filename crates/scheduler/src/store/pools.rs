@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use millrace_postgres::Transaction;
+use millrace_postgres::{Client, Transaction};
 
-use super::{InstanceId, Launch, READY, Share, Store, db};
+use super::{InstanceId, Launch, READY, Share, Store, claim::launch_columns, db};
 use crate::error::Result;
 
 /// A pool, and what is in use of it.
@@ -40,7 +40,8 @@ CROSS JOIN LATERAL (
 ) t ORDER BY t.class, t.priority DESC, t.due_at";
 
 /// As a claim of tasks without a pool.
-const TAKE: &str = "\
+const TAKE: &str = concat!(
+    "\
 WITH t AS (
     UPDATE scheduler.task t SET state = 2, attempt = t.attempt + 1
     FROM unnest($2::bigint[], $3::smallint[], $4::integer[]) AS p(run_id, no, item)
@@ -55,8 +56,19 @@ WITH t AS (
     UPDATE scheduler.pool p SET used = p.used + d.n
     FROM unnest($5::integer[], $6::integer[]) AS d(id, n) WHERE p.id = d.id
 )
-SELECT l.run_id, l.no, l.item, l.attempt, t.retries, l.token, t.value, l.launched_at, l.cancelled, t.due_at, t.epoch, l.place
-FROM l JOIN t USING (run_id, no, item)";
+SELECT ",
+    launch_columns!(),
+    " FROM l JOIN t USING (run_id, no, item)"
+);
+
+/// Whether something that is ready needs a pool: a claim of those is a transaction of several statements.
+const WANTED: &str =
+    "SELECT EXISTS (SELECT FROM scheduler.task WHERE state = 1 AND pool IS NOT NULL AND due_at <= now())";
+
+pub(super) async fn is_wanted(client: &Client) -> Result<bool> {
+    let wanted = client.prepare_cached(WANTED).await.map_err(db)?;
+    Ok(client.query_one(&wanted, &[]).await.map_err(db)?.get(0))
+}
 
 /// What is picked of candidates.
 #[derive(Default)]

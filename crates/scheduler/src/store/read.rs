@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use millrace_postgres::Row;
+use millrace_postgres::{Row, types::ToSql};
 use serde_json::Value;
 
 use super::{Flow, FlowId, RunId, Store, WHOLE, db, flows::FLOW};
@@ -213,20 +213,28 @@ ORDER BY a.token DESC LIMIT $4";
 impl Store {
     /// Flows in force whose DAG's name begins with a text, by name.
     pub async fn flows(&self, prefix: &str) -> Result<Vec<FlowRow>> {
-        let rows = self.all_flows(prefix).await?;
-        Ok(rows.into_iter().filter(|row| row.flow.active).collect())
+        self.flow_rows("f.active AND starts_with(f.dag, $1)", &[&prefix]).await
     }
 
-    /// The same with those that have been in force once: they may have runs.
-    pub async fn all_flows(&self, prefix: &str) -> Result<Vec<FlowRow>> {
+    /// The flows of a DAG, also those that have been in force once: they may have runs.
+    pub async fn flows_of(&self, dag: &str) -> Result<Vec<FlowRow>> {
+        self.flow_rows("f.dag = $1", &[&dag]).await
+    }
+
+    /// A flow, in force or not.
+    pub async fn flow_row(&self, flow: FlowId) -> Result<Option<FlowRow>> {
+        Ok(self.flow_rows("f.id = $1", &[&flow.0]).await?.pop())
+    }
+
+    async fn flow_rows(&self, condition: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<FlowRow>> {
         let client = self.pool.get().await?;
         let select = format!(
             "SELECT {FLOW}, (SELECT count(*) FROM scheduler.run r WHERE r.flow_id = f.id AND r.state = 1), \
              (SELECT count(*) FROM scheduler.run r WHERE r.flow_id = f.id AND r.state = 0) \
-             FROM scheduler.flow f WHERE starts_with(f.dag, $1) ORDER BY f.dag, f.binding"
+             FROM scheduler.flow f WHERE {condition} ORDER BY f.dag, f.binding"
         );
         let mut flows = Vec::new();
-        for row in client.query(&select, &[&prefix]).await.map_err(db)? {
+        for row in client.query(&select, parameters).await.map_err(db)? {
             flows.push(FlowRow { flow: Flow::read(&row)?, running: row.get(9), queued: row.get(10), last: None });
         }
         let ids: Vec<i32> = flows.iter().map(|flow| flow.flow.id.0).collect();
