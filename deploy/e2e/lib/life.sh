@@ -15,6 +15,7 @@ start() {
     exec 9</proc/self/ns/net
     setsid "$@" unshare --pid --net --mount --uts --ipc --fork --kill-child --mount-proc -- "$here/lib/inside.sh" >"$logs/cluster.log" 2>&1 </dev/null &
     echo "$! $(began $!)" >"$state/process"
+    disown # its end is no news
     exec 9<&-
     await_usable 120 || { stop; exit 1; }
     : >"$state/usable"
@@ -73,12 +74,9 @@ stop() {
 
 # What is left of a cluster that has ended, in whatever way.
 sweep() {
-    local end=$((SECONDS + 10)) folder
-    # The kernel takes networks and mounts down in the background.
-    while ip link show "$name" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || ip link del "$name"
-        sleep 0.02
-    done
+    local folder
+    # A network namespace lives on until the last connection in it has timed out, and its end of the link with it.
+    ! ip link show "$name" >/dev/null 2>&1 || ip link del "$name"
     ! grep -qF " $state/" /proc/mounts || fail "something is mounted below $state: look at /proc/mounts and unmount it"
     for folder in $(hierarchies); do
         remove_groups "$folder/$name" || fail "there are still processes in $folder/$name"
