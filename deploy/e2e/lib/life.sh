@@ -21,8 +21,8 @@ start() {
     : >"$state/usable"
 }
 
-# After the command in parentheses, the twentieth field is when a process began: with it, its number is a name.
-began() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
+# When a process began, unless it has ended: with that, its number is a name. The command in parentheses may have blanks in it.
+began() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'; }
 
 # The cluster's process on the machine, when it lives.
 process() {
@@ -60,16 +60,20 @@ usable() {
 
 # Ends it, with everything that runs in it, and removes what it had.
 stop() {
-    local pid
-    if pid=$(process); then
-        kill -KILL "$pid" 2>/dev/null || true
-        local end=$((SECONDS + 30))
-        while process >/dev/null; do
-            [ $SECONDS -lt $end ] || fail "process $pid does not end"
-            sleep 0.02
-        done
-    fi
+    end_process
     sweep
+}
+
+# Its child is process 1 of the cluster. That has ended when all others have, and the process itself after it.
+end_process() {
+    local pid end=$((SECONDS + 30))
+    pid=$(process) || return 0
+    # shellcheck disable=SC2046 -- none or one
+    kill -KILL $(cat "/proc/$pid/task/$pid/children" 2>/dev/null) 2>/dev/null || kill -KILL "$pid" 2>/dev/null || true
+    while process >/dev/null; do
+        [ $SECONDS -lt $end ] || fail "process $pid of the cluster does not end"
+        sleep 0.02
+    done
 }
 
 # What is left of a cluster that has ended, in whatever way.
