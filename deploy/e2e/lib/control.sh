@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # control: etcd, the API server, what works through it, and DNS, as processes in the cluster's network namespace.
 
 control() {

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Beginning and end of the cluster. Whoever holds descriptor 8, the lock, may begin one; the cluster's process 1 holds it on.
 
 open_lock() {
@@ -12,6 +13,7 @@ start() {
     rm -rf "$logs"
     mkdir -p "$state" "$logs"
     certificates
+    "$here/image.py" --out "$state/pause.tar" --ref localhost/pause:1 "$bin/pause=/pause"
     exec 9</proc/self/ns/net
     setsid "$@" unshare --pid --net --mount --uts --ipc --fork --kill-child --mount-proc -- "$here/lib/inside.sh" >"$logs/cluster.log" 2>&1 </dev/null &
     echo "$! $(began $!)" >"$state/process"
@@ -68,7 +70,7 @@ stop() {
 end_process() {
     local pid end=$((SECONDS + 30))
     pid=$(process) || return 0
-    # shellcheck disable=SC2046 -- none or one
+    # shellcheck disable=SC2046 # none or one
     kill -KILL $(cat "/proc/$pid/task/$pid/children" 2>/dev/null) 2>/dev/null || kill -KILL "$pid" 2>/dev/null || true
     while process >/dev/null; do
         [ $SECONDS -lt $end ] || fail "process $pid of the cluster does not end"
