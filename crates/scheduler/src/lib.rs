@@ -14,7 +14,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | `document`, `plan`, `apply` | what users write, checked with lines, and how it comes into force |
-//! | `graph`, `rule`, `render`, `schedule`, `slots`, `state` | the pure core: order, trigger rules, templates, calendars, slots |
+//! | `graph`, `rule`, `render`, `schedule`, `slots`, `events`, `state` | the pure core: order, trigger rules, templates, calendars, slots, events |
 //! | `store` | Postgres: claimed, finished, decided, each in one transaction |
 //! | `engine` | what makes runs go on |
 //! | `exec` | what attempts do, and how they are found again |
@@ -23,6 +23,7 @@
 pub mod apply;
 pub mod document;
 pub mod engine;
+pub mod events;
 pub mod exec;
 pub mod graph;
 pub mod plan;

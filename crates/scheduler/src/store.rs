@@ -5,10 +5,11 @@
 //! claim -----> ready -> active, a new attempt with its token, and the intent to launch it: one transaction
 //! finish ----> the attempt into history, its task on, the tasks that wait for it decided by their rules, runs ended,
 //!              queued runs begun: one transaction. A report whose token is not alive any more is refused.
+//! consume ---> events that were recorded into groups, and those that are complete into runs (see `events`)
 //! take_over -> the live attempts of an instance whose lease has expired are another's
 //! ```
 //!
-//! A claim passes over what others are claiming. Rows are locked in the order of their keys: tasks, runs, flows, pools;
+//! A claim passes over what others are claiming. Rows are locked in the order of their keys: triggers, tasks, runs, flows, pools;
 //! should two transactions lock each other all the same, Postgres ends one of them, and it is tried again.
 
 mod admit;
@@ -18,6 +19,7 @@ mod cancel;
 mod claim;
 mod clear;
 mod context;
+mod events;
 mod finish;
 mod fire;
 mod flows;
@@ -35,6 +37,7 @@ pub use backfill::{Backfill, Backfilled};
 pub use claim::{Launch, Share};
 pub use clear::Cleared;
 pub use context::RunInfo;
+pub use events::{EventQuery, EventRow, GroupRow, NewEvent, Pending, Recorded, TriggerRow, Use};
 pub use finish::{Done, Finished, Outcome, Report};
 pub use fire::Fired;
 pub use flows::{Flow, FlowId};
@@ -58,14 +61,18 @@ use crate::error::{Error, Result};
 /// The Postgres schema of all tables here.
 pub const SCHEMA: &str = "scheduler";
 /// The migrations of that schema.
-pub const MIGRATIONS: &millrace_postgres::migrate::Embedded =
-    &[("V1__runs", include_str!("../migrations/V1__runs.sql"))];
+pub const MIGRATIONS: &millrace_postgres::migrate::Embedded = &[
+    ("V1__runs", include_str!("../migrations/V1__runs.sql")),
+    ("V3__events", include_str!("../migrations/V3__events.sql")),
+];
 /// What is notified when something can be launched.
 pub const READY: &str = "millrace_scheduler_ready";
 /// What is notified when attempts are told to end.
 pub const CANCEL: &str = "millrace_scheduler_cancel";
 /// What is notified when a schedule has changed.
 pub const SCHEDULES: &str = "millrace_scheduler_schedules";
+/// What is notified when events were recorded.
+pub const EVENTS: &str = "millrace_scheduler_events";
 
 /// How often a transaction that lost against another is tried again.
 const TRIES: usize = 7;
