@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn without_triggers_there_are_no_events() {
-        let said = plan("", "{process: {argv: ['{{ events }}']}}").unwrap_err();
+        let said = plan("    {}\n", "{process: {argv: ['{{ events }}']}}").unwrap_err();
         assert!(said[0].contains("`events` is not there: this DAG has no triggers"), "{said:?}");
     }
 }

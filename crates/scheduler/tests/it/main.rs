@@ -3,6 +3,7 @@
 
 mod clear;
 mod engine;
+mod events;
 mod housekeeping;
 mod kill;
 mod model;
