@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The most bytes that the parameters that come of events may have, as JSON.
-const MAX_PARAMS: usize = 1024 * 1024;
+const MAX_PARAMS: usize = 64 * 1024;
 
 /// An event.
 #[derive(Clone, Debug, PartialEq)]

@@ -35,11 +35,13 @@ scheduler.event_trigger t JOIN scheduler.flow f ON f.id = t.flow_id JOIN schedul
 WHERE t.active AND f.active AND NOT f.paused";
 
 /// Where groups are due: whoever was recording has finished, so that a later event is not before the time that is given.
-/// The lock is given back at once: nobody waits for what is done afterwards.
+/// The locks are given back at once: nobody waits for what is done afterwards.
 const HORIZONS: &str = "\
 SELECT id, clock_timestamp() FROM scheduler.event_source WHERE id IN (
     SELECT source_id FROM scheduler.event_trigger WHERE active AND next_at <= now()
-) ORDER BY id FOR SHARE";
+) AND id <> ALL($1::integer[]) ORDER BY id FOR SHARE";
+/// How long those are waited for who are recording; should one of them not end, groups of other sources go on meanwhile.
+const PATIENCE: &str = "SET LOCAL lock_timeout = '1s'";
 
 const LATER: &str = "UPDATE scheduler.event_trigger SET not_before = now() + interval '1 minute' WHERE id = $1";
 
@@ -74,10 +76,25 @@ impl Store {
     }
 
     async fn horizons(&self) -> Result<HashMap<i32, Timestamp>> {
-        let client = self.pool.get().await?;
-        let select = client.prepare_cached(HORIZONS).await.map_err(db)?;
-        let rows = client.query(&select, &[]).await.map_err(db)?;
-        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+        let mut client = self.pool.get().await?;
+        let (mut horizons, none): (HashMap<i32, Timestamp>, Vec<i32>) = Default::default();
+        let free = client.prepare_cached(&format!("{HORIZONS} SKIP LOCKED")).await.map_err(db)?;
+        for row in client.query(&free, &[&none]).await.map_err(db)? {
+            horizons.insert(row.get(0), row.get(1));
+        }
+        let known: Vec<i32> = horizons.keys().copied().collect();
+        let tx = client.transaction().await.map_err(db)?;
+        tx.batch_execute(PATIENCE).await.map_err(db)?;
+        let others = tx.prepare_cached(HORIZONS).await.map_err(db)?;
+        match tx.query(&others, &[&known]).await.map_err(db) {
+            Ok(rows) => horizons.extend(rows.iter().map(|row| (row.get::<_, i32>(0), row.get::<_, Timestamp>(1)))),
+            Err(Error::Postgres(error)) if error.class() == millrace_postgres::Class::Timeout => {
+                tracing::warn!("events are being recorded for more than a second: groups that are due wait for them");
+            }
+            Err(error) => return Err(error),
+        }
+        tx.rollback().await.map_err(db)?;
+        Ok(horizons)
     }
 
     async fn consume_once(&self, horizons: &HashMap<i32, Timestamp>) -> Result<Fired> {
@@ -86,6 +103,9 @@ impl Store {
         let mut ledger = Ledger::default();
         let mut looked = 0;
         for row in held(&tx).await? {
+            if ledger.is_full() {
+                break;
+            }
             match self.looking(&tx, &row, horizons).await {
                 Ok(it) => {
                     it.look(&tx, &mut ledger).await?;

@@ -31,6 +31,9 @@ pub(super) struct Ledger {
     cursors: Vec<i64>,
 }
 
+/// Groups of one transaction, but for those of the last trigger.
+const ENTRIES: usize = 500;
+
 const NUMBERS: &str = "SELECT nextval('scheduler.event_group_id') FROM generate_series(1, $1)";
 
 const GROUPS: &str = "\
@@ -56,6 +59,11 @@ FROM unnest($1::integer[], $2::bigint[]) AS d(id, cursor) WHERE t.id = d.id";
 impl Ledger {
     pub(super) fn enter(&mut self, entry: Entry) {
         self.entries.push(entry);
+    }
+
+    /// Whether the transaction is large enough: what is not looked at now is looked at by the next.
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.len() >= ENTRIES
     }
 
     /// A trigger has looked at its events up to a number.
