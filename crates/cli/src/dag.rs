@@ -1,10 +1,10 @@
 //! `millrace dag`: workflows, by way of the scheduler.
 //!
 //! ```text
-//! files --documents--> apply, plan --------------+
-//! args: names, moments, parameters               |--> scheduler (gRPC) --view--> tables and sentences, or JSON
-//!   run, backfill, clear, cancel, pause, pool ---+
-//!   list, show, runs, why, logs, slots, pools ---+
+//! files --documents--> apply, plan --------------------+
+//! args: names, moments, parameters                     |--> scheduler (gRPC) --view--> tables and sentences, or JSON
+//!   run, backfill, clear, cancel, pause, pool, event --+
+//!   list, show, runs, why, logs, slots, events, pools --+
 //! ```
 
 mod apply;
@@ -13,6 +13,7 @@ mod backfill;
 mod clear;
 mod consent;
 mod documents;
+mod events;
 mod follow;
 mod list;
 mod logs;
@@ -88,9 +89,9 @@ pub(crate) enum Command {
     Backfill(Box<backfill::Args>),
     /// Run tasks of a run that has ended again, with what comes after them. Says first which ones that are.
     Clear(clear::Args),
-    /// Stop a DAG's schedule. Runs that are there go on.
+    /// Stop a DAG's schedule and its triggers. Runs that are there go on; events wait.
     Pause(list::Pause),
-    /// Let a paused DAG's schedule go on.
+    /// Let a paused DAG's schedule and its triggers go on.
     Resume(list::Pause),
     /// Say what a run, or a DAG, waits for.
     Why(why::Args),
@@ -98,6 +99,10 @@ pub(crate) enum Command {
     Logs(logs::Args),
     /// List the moments of a DAG's schedule and what became of each, newest first.
     Slots(slots::Args),
+    /// Record an event, which may start runs. The same id again changes nothing.
+    Event(events::Record),
+    /// List events and what became of each, those that were recorded last first.
+    Events(events::Args),
     /// List pools and what is in use of them.
     Pools(pools::Args),
     /// Make a pool, or change its size.
@@ -121,6 +126,8 @@ impl Command {
             Self::Why(args) => args.run(output).await,
             Self::Logs(args) => args.run(output).await,
             Self::Slots(args) => args.run(output).await,
+            Self::Event(args) => args.run(output).await,
+            Self::Events(args) => args.run(output).await,
             Self::Pools(args) => args.run(output).await,
             Self::Pool(args) => args.run(output).await,
         }

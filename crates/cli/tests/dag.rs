@@ -15,10 +15,11 @@ use millrace_proto::{
     scheduler::v1::{
         ApplyRequest, ApplyResponse, BackfillRequest, BackfillResponse, CancelRunRequest, CancelRunResponse, Change,
         ClearRunRequest, ClearRunResponse, Dag, DagRef, Fault, GetDagRequest, GetDagResponse, GetRunRequest,
-        GetRunResponse, ListAttemptsRequest, ListAttemptsResponse, ListDagsRequest, ListDagsResponse, ListPoolsRequest,
-        ListPoolsResponse, ListRunsRequest, ListRunsResponse, ListSlotsRequest, ListSlotsResponse, Pool, Run, RunState,
-        SetPausedRequest, SetPausedResponse, SetPoolRequest, SetPoolResponse, StartRunRequest, StartRunResponse, Task,
-        TaskState, WhyRequest, WhyResponse,
+        GetRunResponse, ListAttemptsRequest, ListAttemptsResponse, ListDagsRequest, ListDagsResponse,
+        ListEventsRequest, ListEventsResponse, ListPoolsRequest, ListPoolsResponse, ListRunsRequest, ListRunsResponse,
+        ListSlotsRequest, ListSlotsResponse, NewEvent, Pool, RecordEventsRequest, RecordEventsResponse, RecordedEvent,
+        Run, RunState, SetPausedRequest, SetPausedResponse, SetPoolRequest, SetPoolResponse, StartRunRequest,
+        StartRunResponse, Task, TaskState, WhyRequest, WhyResponse,
         change::Action,
         scheduler_service_server::{SchedulerService, SchedulerServiceServer},
         why_request::What,
@@ -45,6 +46,8 @@ struct Script {
     attempts: Vec<ListAttemptsRequest>,
     slots: Vec<ListSlotsRequest>,
     pools: Vec<SetPoolRequest>,
+    events: Vec<RecordEventsRequest>,
+    asked_events: Vec<ListEventsRequest>,
 }
 
 /// A scheduler in name only.
@@ -154,6 +157,21 @@ impl SchedulerService for Scheduler {
         let id = if request.dry_run { 0 } else { 5 };
         script.backfills.push(request);
         Ok(Response::new(BackfillResponse { moments: script.moments.clone(), estimate: None, id }))
+    }
+
+    async fn record_events(
+        &self,
+        request: Request<RecordEventsRequest>,
+    ) -> Result<Response<RecordEventsResponse>, Status> {
+        let mut script = self.script();
+        script.events.push(request.into_inner());
+        let existed = script.events.len() > 1;
+        Ok(Response::new(RecordEventsResponse { events: vec![RecordedEvent { seq: 7, existed }] }))
+    }
+
+    async fn list_events(&self, request: Request<ListEventsRequest>) -> Result<Response<ListEventsResponse>, Status> {
+        self.script().asked_events.push(request.into_inner());
+        Ok(Response::new(ListEventsResponse::default()))
     }
 
     async fn list_pools(&self, _: Request<ListPoolsRequest>) -> Result<Response<ListPoolsResponse>, Status> {
@@ -377,6 +395,7 @@ async fn the_rest_asks_for_what_was_typed() {
         &["why", "hourly/acme"],
         &["logs", "17", "score", "--item", "0", "--attempt", "2"],
         &["slots", "hourly", "--from", "2026-11-21", "--limit", "5"],
+        &["events", "s3", "--limit", "5", "--before", "9"],
         &["pool", "gpu", "--slots", "4"],
     ] {
         let ended = dag(&address, dir.path(), args).await;
@@ -395,7 +414,31 @@ async fn the_rest_asks_for_what_was_typed() {
     assert_eq!(script.attempts, [attempts]);
     let slots = ListSlotsRequest { r#ref: hourly(), from: Some(at("2026-11-21T00:00:00Z")), to: None, limit: 5 };
     assert_eq!(script.slots, [slots]);
+    let events = ListEventsRequest { source: "s3".to_owned(), id: String::new(), limit: 5, before: 9 };
+    assert_eq!(script.asked_events, [events]);
     assert_eq!(script.pools, [SetPoolRequest { name: "gpu".to_owned(), slots: 4 }]);
+}
+
+#[tokio::test]
+async fn an_event_is_recorded_as_it_was_typed() {
+    let (scheduler, address, dir) = scene();
+    let typed = ["event", "s3", "--id", "e1", "--type", "made", "--subject", "in/a", "--data", r#"{"n": 1}"#];
+    let ended = dag(&address, dir.path(), &typed).await;
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(0), "event e1 of source s3: recorded, number 7\n"),
+        "{}",
+        ended.stderr
+    );
+    let again = dag(&address, dir.path(), &[&typed[..], &["--output", "json"]].concat()).await.json();
+    assert_eq!(again, json!({"source": "s3", "id": "e1", "number": 7, "existed": true}));
+    let text = |text: &str| text.to_owned();
+    let event = NewEvent { id: text("e1"), r#type: text("made"), subject: text("in/a"), data: text(r#"{"n": 1}"#) };
+    let request = || RecordEventsRequest { source: text("s3"), events: vec![event.clone()] };
+    assert_eq!(scheduler.script().events, [request(), request()]);
+    let wrong = dag(&address, dir.path(), &["event", "s3", "--id", "e1", "--data", "n: 1"]).await;
+    assert_eq!(wrong.code, Some(64));
+    assert!(wrong.stderr.contains("--data: expected JSON"), "{}", wrong.stderr);
 }
 
 #[tokio::test]

@@ -382,6 +382,7 @@ impl Deciding<'_> {
             };
             self.faults.extend(problems.into_iter().map(fault));
         }
+        self.faults.extend(ungiven(&plan, &bindings, &source));
         if given {
             // What is kept is what its author wrote: its templates are put in anew when they change.
             let written = ordered(source.value());
@@ -422,6 +423,32 @@ impl Abilities {
         }
         faults
     }
+}
+
+/// Parameters that the runs of a trigger would lack.
+fn ungiven(plan: &Plan, bindings: &[Bound], source: &Source) -> Vec<Fault> {
+    let nothing = BTreeMap::new();
+    let bound: Vec<(&str, &BTreeMap<String, Value>)> = match bindings {
+        [] => vec![("", &nothing)],
+        bindings => bindings.iter().map(|it| (it.binding.metadata.name.as_str(), &it.binding.spec.params)).collect(),
+    };
+    let mut faults = Vec::new();
+    for (name, listener) in &plan.listeners {
+        for (binding, params) in &bound {
+            let given = listener.trigger.params.keys().chain(params.keys()).map(String::as_str).collect();
+            let nobody = match *binding {
+                "" => "there is no binding".to_owned(),
+                binding => format!("neither does binding {binding:?}"),
+            };
+            faults.extend(plan.params.missing(&given).into_iter().map(|param| {
+                let message = format!(
+                    "parameter {param:?} has no default, this trigger does not give it, and {nobody}: its events could start no run"
+                );
+                source.fault(&format!("/spec/triggers/{name}"), message)
+            }));
+        }
+    }
+    faults
 }
 
 /// Tasks of a DAG that name a pool, the pool, and how many of its slots they need.

@@ -84,7 +84,8 @@ struct Work {
     /// How long a scheduler that says nothing keeps its tasks before others take over.
     #[arg(long, env = "MILLRACE_SCHEDULER_LEASE", default_value = "10s", value_name = "TIME")]
     lease: millrace_core::Span,
-    /// How long what has ended is kept: runs, attempts with the ends of their logs, slots.
+    /// How long what has ended is kept: runs, attempts with the ends of their logs, slots,
+    /// events. For so long at least an event is known by its id, and recording it again changes nothing.
     #[arg(long, env = "MILLRACE_SCHEDULER_HISTORY", default_value = "400d", value_name = "TIME")]
     history: millrace_core::Span,
     /// How long a process task goes on without a scheduler before it ends itself; the same everywhere.
@@ -185,7 +186,8 @@ impl Serve {
             };
             let fire = engine::fire_schedules(store.clone(), shutdown.clone());
             let watch = engine::watch_deadlines(store.clone(), shutdown.clone());
-            tokio::try_join!(engine.run(shutdown.clone()), fire, watch, tell, follow, house)?;
+            let consume = engine::consume_events(store.clone(), shutdown.clone());
+            tokio::try_join!(engine.run(shutdown.clone()), fire, consume, watch, tell, follow, house)?;
             Ok(())
         });
         process.spawn("sweep", PAUSE, |shutdown| sweep(processes, shutdown));

@@ -12,6 +12,7 @@ mod dag;
 mod schedule;
 mod task;
 mod template;
+mod trigger;
 
 pub use binding::{Binding, BindingSpec};
 pub use dag::{After, Concurrency, Dag, DagSpec, Deadline, Severity};
@@ -21,6 +22,7 @@ pub use task::{
     Timeouts, Wait, WaitMessage, WaitObject, WaitRun, WaitTopic,
 };
 pub use template::{TaskTemplate, TemplateSpec};
+pub use trigger::{Together, Trigger};
 
 use std::collections::BTreeMap;
 

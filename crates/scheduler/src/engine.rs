@@ -18,7 +18,7 @@ mod perform;
 mod retry;
 mod work;
 
-pub use clock::{fire_schedules, watch_deadlines};
+pub use clock::{consume_events, fire_schedules, watch_deadlines};
 pub use metrics::Metrics;
 pub use work::Work;
 

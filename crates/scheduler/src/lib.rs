@@ -14,7 +14,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | `document`, `plan`, `apply` | what users write, checked with lines, and how it comes into force |
-//! | `graph`, `rule`, `render`, `schedule`, `slots`, `state` | the pure core: order, trigger rules, templates, calendars, slots |
+//! | `graph`, `rule`, `render`, `schedule`, `slots`, `events`, `state` | the pure core: order, trigger rules, templates, calendars, slots, events |
 //! | `deadline`, `forecast` | what is told of deadlines, and how likely they are to be missed |
 //! | `store` | Postgres: claimed, finished, decided, each in one transaction |
 //! | `engine` | what makes runs go on |
@@ -25,6 +25,7 @@ pub mod apply;
 pub mod deadline;
 pub mod document;
 pub mod engine;
+pub mod events;
 pub mod exec;
 pub mod forecast;
 pub mod graph;

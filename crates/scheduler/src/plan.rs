@@ -5,11 +5,15 @@
 mod check;
 mod params;
 mod templates;
+mod triggers;
 
 pub use params::Params;
 pub use templates::Templates;
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use jiff::Timestamp;
 use millrace_core::{Fault, Faults, Source};
@@ -18,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     document::{Binding, Dag, Deadline, Rule, Task},
+    events::Listener,
     graph::Graph,
     schedule::Timetable,
 };
@@ -40,6 +45,8 @@ pub struct Plan {
     pub params: Params,
     /// When it is due, where it has a schedule.
     pub timetable: Option<Timetable>,
+    /// What events make of it, by the triggers' names.
+    pub listeners: BTreeMap<String, Listener>,
     /// What belongs to each task, by its number in the graph.
     pub tasks: Vec<Planned>,
     /// Of the text.
@@ -61,6 +68,8 @@ pub struct Planned {
     pub reads: Vec<usize>,
     /// Whether a deadline counts from its beginning.
     pub is_timed: bool,
+    /// Whether it may ask for the events that made the run.
+    pub reads_events: bool,
 }
 
 /// What a plan is known by: the SHA-256 of its text.
@@ -108,10 +117,11 @@ impl Plan {
         let graph = check::graph(&dag, source, faults);
         let params = Params::new(&dag.spec.params, "/spec/params", source, faults);
         let timetable = check::schedule(&dag, source, now, faults);
+        let listeners = triggers::listeners(&dag, &params, source, faults);
         check::deadlines(&dag, source, faults);
         let tasks = check::tasks(&dag, broken, graph.as_ref(), source, faults);
         let hash = Hash::of(&text);
-        Some(Self { dag, graph: graph?, params, timetable, tasks, hash, text })
+        Some(Self { dag, graph: graph?, params, timetable, listeners, tasks, hash, text })
     }
 
     /// Its deadlines, each with its place.

@@ -13,10 +13,12 @@
 
 mod moment;
 mod names;
+mod occasion;
 mod values;
 
 pub use moment::Moment;
 pub use names::{Names, is_taken};
+pub use occasion::{OF_AN_EVENT, Occasion, check_occasion, render_occasion};
 pub use values::{Attempt, Context, Interval, Run};
 
 use std::sync::{LazyLock, PoisonError};

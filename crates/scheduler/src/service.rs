@@ -1,6 +1,7 @@
 //! gRPC: `millrace.scheduler.v1.SchedulerService`.
 
 mod convert;
+mod events;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +34,8 @@ const MOST: u32 = 1_000;
 const MOST_SLOTS: u32 = 10_000;
 /// Instances of a mapped task of which it is told what they wait for.
 const ITEMS: i64 = 20;
+/// Groups of events of a trigger of which it is told what they wait for.
+const GROUPS: i64 = 20;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -154,7 +157,10 @@ impl Service {
             Some(What::Ref(dag)) => {
                 let flow = self.flow_row(self.flow(Some(dag)).await?.id).await?;
                 let plan = self.store.plan(flow.flow.hash).await?;
-                Ok(why::flow(&flow, &plan, now))
+                let triggers = self.store.triggers(flow.flow.id, GROUPS).await?;
+                let mut waiting = why::flow(&flow, &plan, now);
+                waiting.extend(why::triggers(&triggers, &plan, flow.flow.paused, now));
+                Ok(waiting)
             }
             Some(What::Run(run)) => {
                 let run = self.run(run).await?;
@@ -303,6 +309,14 @@ impl SchedulerService for Service {
         let (from, to) = (from.map(convert::instant).transpose()?, to.map(convert::instant).transpose()?);
         let slots = self.store.slots(flow.id, from, to, limited(limit, 100, MOST_SLOTS)).await?;
         Ok(Response::new(pb::ListSlotsResponse { slots: slots.into_iter().map(convert::slot).collect() }))
+    }
+
+    async fn record_events(&self, request: Request<pb::RecordEventsRequest>) -> Answer<pb::RecordEventsResponse> {
+        Ok(Response::new(self.record(request.into_inner()).await?))
+    }
+
+    async fn list_events(&self, request: Request<pb::ListEventsRequest>) -> Answer<pb::ListEventsResponse> {
+        Ok(Response::new(self.list(request.into_inner()).await?))
     }
 
     async fn list_pools(&self, _: Request<pb::ListPoolsRequest>) -> Answer<pb::ListPoolsResponse> {

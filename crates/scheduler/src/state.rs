@@ -120,6 +120,29 @@ states! {
     }
 }
 
+states! {
+    /// What events that go together are. From 10 on nothing joins them.
+    GroupState {
+        /// They wait for more, or for their time.
+        Open = 0 "open",
+        /// They wait for nothing: their run is made at the next look.
+        Sealed = 1 "sealed",
+        /// They have made a run.
+        Run = 10 "run",
+        /// They could make none.
+        Refused = 11 "refused",
+        /// Their trigger was removed before.
+        Left = 12 "left",
+    }
+}
+
+impl GroupState {
+    /// Whether nothing comes after it.
+    pub const fn is_final(self) -> bool {
+        self.number() >= 10
+    }
+}
+
 impl TaskState {
     /// Whether nothing comes after it.
     pub const fn is_final(self) -> bool {

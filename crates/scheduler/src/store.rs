@@ -5,10 +5,11 @@
 //! claim -----> ready -> active, a new attempt with its token, and the intent to launch it: one transaction
 //! finish ----> the attempt into history, its task on, the tasks that wait for it decided by their rules, runs ended,
 //!              queued runs begun: one transaction. A report whose token is not alive any more is refused.
+//! consume ---> events that were recorded into groups, and those that are complete into runs (see `events`)
 //! take_over -> the live attempts of an instance whose lease has expired are another's
 //! ```
 //!
-//! A claim passes over what others are claiming. Rows are locked in the order of their keys: tasks, runs, flows, pools;
+//! A claim passes over what others are claiming. Rows are locked in the order of their keys: triggers, tasks, runs, flows, pools;
 //! should two transactions lock each other all the same, Postgres ends one of them, and it is tried again.
 
 mod admit;
@@ -19,6 +20,7 @@ mod claim;
 mod clear;
 mod context;
 mod deadlines;
+mod events;
 mod finish;
 mod fire;
 mod flows;
@@ -38,6 +40,7 @@ pub use claim::{Launch, Share};
 pub use clear::Cleared;
 pub use context::RunInfo;
 pub use deadlines::Looked;
+pub use events::{EventQuery, EventRow, GroupRow, NewEvent, Pending, Recorded, TriggerRow, Use};
 pub use finish::{Done, Finished, Outcome, Report};
 pub use fire::Fired;
 pub use flows::{Flow, FlowId};
@@ -64,6 +67,7 @@ pub const SCHEMA: &str = "scheduler";
 /// The migrations of that schema.
 pub const MIGRATIONS: &millrace_postgres::migrate::Embedded = &[
     ("V1__runs", include_str!("../migrations/V1__runs.sql")),
+    ("V3__events", include_str!("../migrations/V3__events.sql")),
     ("V4__deadlines", include_str!("../migrations/V4__deadlines.sql")),
 ];
 /// What is notified when something can be launched.
@@ -76,6 +80,8 @@ pub const DEADLINES: &str = "millrace_scheduler_deadlines";
 pub const SIGNALS: &str = "millrace_scheduler_signals";
 /// What is notified when a schedule has changed.
 pub const SCHEDULES: &str = "millrace_scheduler_schedules";
+/// What is notified when events were recorded.
+pub const EVENTS: &str = "millrace_scheduler_events";
 
 /// How often a transaction that lost against another is tried again.
 const TRIES: usize = 7;

@@ -1,5 +1,9 @@
 //! Why is this not running? The exact conditions that are not met, of everything that waits.
 
+mod triggers;
+
+pub use triggers::triggers;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -14,7 +18,7 @@ use crate::{
 /// Something that waits, and for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// `run 17`, `task score`, `task score[3]`, `schedule`.
+    /// `run 17`, `task score`, `task score[3]`, `schedule`, `trigger arrived`.
     pub what: String,
     /// Every condition that is not met.
     pub unmet: Vec<String>,

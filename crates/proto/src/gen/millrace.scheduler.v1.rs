@@ -461,6 +461,130 @@ pub struct BackfillResponse {
     #[prost(int64, tag = "3")]
     pub id: i64,
 }
+/// What an event says when it is recorded.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NewEvent {
+    /// What makes it the event that it is, in its source: 1 to 512 bytes. One of an id that is known changes nothing.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// `object.created`; at most 512 bytes, may be empty.
+    #[prost(string, tag = "2")]
+    pub r#type: ::prost::alloc::string::String,
+    /// What it is about; at most 512 bytes, may be empty.
+    #[prost(string, tag = "3")]
+    pub subject: ::prost::alloc::string::String,
+    /// JSON, at most 262,144 bytes; empty: null.
+    #[prost(string, tag = "4")]
+    pub data: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RecordEventsRequest {
+    /// Letters, digits and `._:/-`, a letter or a digit first, at most 127.
+    #[prost(string, tag = "1")]
+    pub source: ::prost::alloc::string::String,
+    /// At most 1,000, and 16 MiB together.
+    #[prost(message, repeated, tag = "2")]
+    pub events: ::prost::alloc::vec::Vec<NewEvent>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RecordEventsResponse {
+    /// One for each event, in their order.
+    #[prost(message, repeated, tag = "1")]
+    pub events: ::prost::alloc::vec::Vec<RecordedEvent>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordedEvent {
+    /// Its number in its source, from 1.
+    #[prost(int64, tag = "1")]
+    pub seq: i64,
+    /// It was known already.
+    #[prost(bool, tag = "2")]
+    pub existed: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListEventsRequest {
+    /// Empty: of all sources.
+    #[prost(string, tag = "1")]
+    pub source: ::prost::alloc::string::String,
+    /// Only the one of this id, with its data.
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    /// At most 1,000; 0 is 100.
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+    /// Of lower numbers than this, of one source.
+    #[prost(int64, tag = "4")]
+    pub before: i64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListEventsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub events: ::prost::alloc::vec::Vec<Event>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Event {
+    #[prost(string, tag = "1")]
+    pub source: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub r#type: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub subject: ::prost::alloc::string::String,
+    /// JSON; only where it was asked for by its id.
+    #[prost(string, tag = "5")]
+    pub data: ::prost::alloc::string::String,
+    /// Its number in its source, from 1.
+    #[prost(int64, tag = "6")]
+    pub seq: i64,
+    /// When it was recorded.
+    #[prost(message, optional, tag = "7")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Of its data as JSON.
+    #[prost(uint32, tag = "8")]
+    pub bytes: u32,
+    /// What triggers have made of it, at most 100; none: nothing has matched it.
+    #[prost(message, repeated, tag = "9")]
+    pub uses: ::prost::alloc::vec::Vec<EventUse>,
+    /// Triggers that have not looked at it yet, at most 100.
+    #[prost(message, repeated, tag = "10")]
+    pub pending: ::prost::alloc::vec::Vec<EventPending>,
+}
+/// What a trigger has made of an event: the events that it goes with, and their run.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EventUse {
+    #[prost(message, optional, tag = "1")]
+    pub r#ref: ::core::option::Option<DagRef>,
+    #[prost(string, tag = "2")]
+    pub trigger: ::prost::alloc::string::String,
+    #[prost(enumeration = "EventGroupState", tag = "3")]
+    pub state: i32,
+    /// What the events have in common.
+    #[prost(string, tag = "4")]
+    pub key: ::prost::alloc::string::String,
+    /// How many there are.
+    #[prost(uint32, tag = "5")]
+    pub events: u32,
+    /// When they make a run at the latest; absent where they wait for more.
+    #[prost(message, optional, tag = "6")]
+    pub due_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// 0 where there is none.
+    #[prost(int64, tag = "7")]
+    pub run: i64,
+    /// Why there is none.
+    #[prost(string, tag = "8")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EventPending {
+    #[prost(message, optional, tag = "1")]
+    pub r#ref: ::core::option::Option<DagRef>,
+    #[prost(string, tag = "2")]
+    pub trigger: ::prost::alloc::string::String,
+    /// Its DAG is paused.
+    #[prost(bool, tag = "3")]
+    pub paused: bool,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pool {
     #[prost(string, tag = "1")]
@@ -620,6 +744,49 @@ impl SlotState {
             "SLOT_SUPPRESSED" => Some(Self::SlotSuppressed),
             "SLOT_DST_GAP" => Some(Self::SlotDstGap),
             "SLOT_DST_FOLD" => Some(Self::SlotDstFold),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum EventGroupState {
+    Unspecified = 0,
+    /// It waits for more events, or for its time.
+    EventGroupOpen = 1,
+    /// Its trigger was changed: it makes its run at the next look.
+    EventGroupSealed = 2,
+    /// It has made a run.
+    EventGroupRun = 3,
+    /// It could make none.
+    EventGroupRefused = 4,
+    /// Its trigger was removed before.
+    EventGroupLeft = 5,
+}
+impl EventGroupState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EVENT_GROUP_STATE_UNSPECIFIED",
+            Self::EventGroupOpen => "EVENT_GROUP_OPEN",
+            Self::EventGroupSealed => "EVENT_GROUP_SEALED",
+            Self::EventGroupRun => "EVENT_GROUP_RUN",
+            Self::EventGroupRefused => "EVENT_GROUP_REFUSED",
+            Self::EventGroupLeft => "EVENT_GROUP_LEFT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EVENT_GROUP_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "EVENT_GROUP_OPEN" => Some(Self::EventGroupOpen),
+            "EVENT_GROUP_SEALED" => Some(Self::EventGroupSealed),
+            "EVENT_GROUP_RUN" => Some(Self::EventGroupRun),
+            "EVENT_GROUP_REFUSED" => Some(Self::EventGroupRefused),
+            "EVENT_GROUP_LEFT" => Some(Self::EventGroupLeft),
             _ => None,
         }
     }
@@ -956,7 +1123,7 @@ pub mod scheduler_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Stops or resumes a DAG's schedule. Runs that are there go on.
+        /// Stops or resumes a DAG's schedule and its triggers. Runs that are there go on; events wait.
         pub async fn set_paused(
             &mut self,
             request: impl tonic::IntoRequest<super::SetPausedRequest>,
@@ -1064,6 +1231,66 @@ pub mod scheduler_service_client {
             req.extensions_mut()
                 .insert(
                     GrpcMethod::new("millrace.scheduler.v1.SchedulerService", "Backfill"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Records events of a source, each once for its id: all of them or none. They are durable when it answers.
+        pub async fn record_events(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RecordEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RecordEventsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/millrace.scheduler.v1.SchedulerService/RecordEvents",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "millrace.scheduler.v1.SchedulerService",
+                        "RecordEvents",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Events and what became of them, those that were recorded last first.
+        pub async fn list_events(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListEventsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/millrace.scheduler.v1.SchedulerService/ListEvents",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "millrace.scheduler.v1.SchedulerService",
+                        "ListEvents",
+                    ),
                 );
             self.inner.unary(req, path, codec).await
         }
@@ -1202,7 +1429,7 @@ pub mod scheduler_service_server {
             tonic::Response<super::ClearRunResponse>,
             tonic::Status,
         >;
-        /// Stops or resumes a DAG's schedule. Runs that are there go on.
+        /// Stops or resumes a DAG's schedule and its triggers. Runs that are there go on; events wait.
         async fn set_paused(
             &self,
             request: tonic::Request<super::SetPausedRequest>,
@@ -1229,6 +1456,22 @@ pub mod scheduler_service_server {
             request: tonic::Request<super::BackfillRequest>,
         ) -> std::result::Result<
             tonic::Response<super::BackfillResponse>,
+            tonic::Status,
+        >;
+        /// Records events of a source, each once for its id: all of them or none. They are durable when it answers.
+        async fn record_events(
+            &self,
+            request: tonic::Request<super::RecordEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RecordEventsResponse>,
+            tonic::Status,
+        >;
+        /// Events and what became of them, those that were recorded last first.
+        async fn list_events(
+            &self,
+            request: tonic::Request<super::ListEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListEventsResponse>,
             tonic::Status,
         >;
         /// Pools and what is in use of them.
@@ -1891,6 +2134,97 @@ pub mod scheduler_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BackfillSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/millrace.scheduler.v1.SchedulerService/RecordEvents" => {
+                    #[allow(non_camel_case_types)]
+                    struct RecordEventsSvc<T: SchedulerService>(pub Arc<T>);
+                    impl<
+                        T: SchedulerService,
+                    > tonic::server::UnaryService<super::RecordEventsRequest>
+                    for RecordEventsSvc<T> {
+                        type Response = super::RecordEventsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RecordEventsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SchedulerService>::record_events(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RecordEventsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/millrace.scheduler.v1.SchedulerService/ListEvents" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListEventsSvc<T: SchedulerService>(pub Arc<T>);
+                    impl<
+                        T: SchedulerService,
+                    > tonic::server::UnaryService<super::ListEventsRequest>
+                    for ListEventsSvc<T> {
+                        type Response = super::ListEventsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListEventsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SchedulerService>::list_events(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListEventsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -140,3 +140,26 @@ fn a_schedule_needs_every_parameter() {
     assert!(alone.contains("no binding gives it"), "{alone}");
     apply(&[&scheduled, TEMPLATE, BINDING], &Known::default()).unwrap();
 }
+
+#[test]
+fn what_the_runs_of_a_trigger_would_lack_is_refused() {
+    let dag = |trigger: &str| {
+        format!(
+            "apiVersion: millrace.dev/v1\nkind: Dag\nmetadata: {{name: d}}\nspec:\n  params: {{file: {{type: string}}, model: {{type: string}}}}\n  \
+             triggers:\n    t: {trigger}\n  tasks: {{t: {{noop: {{}}}}}}\n"
+        )
+    };
+    let file = dag("{source: s, params: {file: '{{ event.data.file }}'}}");
+    let said = apply(&[&file], &Known::default()).unwrap_err();
+    assert!(said.contains("0.yaml:7:") && said.contains("\"model\" has no default"), "{said}");
+    let binding = |params: &str| {
+        format!(
+            "apiVersion: millrace.dev/v1\nkind: Binding\nmetadata: {{name: acme}}\nspec: {{dag: d, params: {params}}}\n"
+        )
+    };
+    let said =
+        apply(&[&dag("{source: s, params: {model: m}}"), &binding("{model: m}")], &Known::default()).unwrap_err();
+    assert!(said.contains("neither does binding \"acme\""), "{said}");
+    let both = dag("{source: s, params: {file: '{{ event.data.file }}', model: '{{ event.data.model }}'}}");
+    apply(&[&both], &Known::default()).unwrap();
+}

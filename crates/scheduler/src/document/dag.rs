@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ApiVersion, Metadata, ScheduleSpec, Task};
+use super::{ApiVersion, Metadata, ScheduleSpec, Task, Trigger};
 
 /// A workflow: tasks and what they wait for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +41,9 @@ pub struct DagSpec {
     /// When it runs by itself; without one it runs by hand, by event or by backfill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleSpec>,
+    /// Events that make runs, by the triggers' names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub triggers: BTreeMap<String, Trigger>,
     /// By when something must be done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deadlines: Vec<Deadline>,

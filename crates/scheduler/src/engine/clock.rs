@@ -1,4 +1,4 @@
-//! Schedules and deadlines: looked at when the next one is due, by the database's clock.
+//! What comes with time, and with events: looked at when the next thing is due, by the database's clock.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     error::Result,
-    store::{DEADLINES, Fired, Looked, SCHEDULES, Store},
+    store::{DEADLINES, EVENTS, Fired, Looked, SCHEDULES, Store},
 };
 
-/// How long nothing is looked at, at most: a clock may be set.
+/// How long nothing is looked at, at most: a clock may be set, a notification lost.
 const LONGEST: Duration = Duration::from_secs(5);
 /// How long somebody else is given.
 const BUSY: Duration = Duration::from_millis(20);
@@ -29,15 +29,25 @@ struct Found {
 
 /// Fires schedules until shutdown. Any number of processes may: each moment is accounted for once.
 pub async fn fire_schedules(store: Store, shutdown: Shutdown) -> anyhow::Result<()> {
-    let fire = || async {
-        let Fired { flows, runs, next } = store.fire().await?;
-        if flows > 0 {
-            tracing::debug!(flows, runs, "schedules were due");
-        }
-        Ok(Found { some: flows > 0, next })
-    };
-    follow(&store, SCHEDULES, "cannot look at schedules, trying again", Duration::ZERO, fire, &shutdown).await;
+    let fire = || async { Ok(found("schedules", store.fire().await?)) };
+    follow(&store, &[SCHEDULES], "cannot look at schedules, trying again", Duration::ZERO, fire, &shutdown).await;
     Ok(())
+}
+
+/// Makes the runs of events until shutdown. Any number of processes may: each event is looked at once by each trigger.
+pub async fn consume_events(store: Store, shutdown: Shutdown) -> anyhow::Result<()> {
+    let consume = || async { Ok(found("events", store.consume().await?)) };
+    let channels = [EVENTS, SCHEDULES];
+    follow(&store, &channels, "cannot look at events, trying again", Duration::ZERO, consume, &shutdown).await;
+    Ok(())
+}
+
+fn found(what: &'static str, fired: Fired) -> Found {
+    let Fired { flows, runs, next } = fired;
+    if flows > 0 {
+        tracing::debug!(what, flows, runs, "something was due");
+    }
+    Found { some: flows > 0, next }
 }
 
 /// Watches deadlines until shutdown. Any number of processes may: each is told of once.
@@ -49,20 +59,20 @@ pub async fn watch_deadlines(store: Store, shutdown: Shutdown) -> anyhow::Result
         }
         Ok(Found { some: deadlines > 0, next })
     };
-    follow(&store, DEADLINES, "cannot look at deadlines, trying again", BREATH, look, &shutdown).await;
+    follow(&store, &[DEADLINES], "cannot look at deadlines, trying again", BREATH, look, &shutdown).await;
     Ok(())
 }
 
 /// Looks when it is time, or when a notification says that it may be.
 async fn follow<F: Future<Output = Result<Found>>>(
     store: &Store,
-    channel: &str,
+    channels: &[&str],
     problem: &'static str,
     breath: Duration,
     look: impl Fn() -> F,
     shutdown: &Shutdown,
 ) {
-    let mut listener = Listener::start(store.pool(), &[channel]);
+    let mut listener = Listener::start(store.pool(), channels);
     loop {
         let rested = Instant::now() + breath;
         let wait = match look().await {

@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Engine, retry,
-    work::{self, Prepared},
+    work::{self, Given, Prepared},
 };
 use crate::{
+    error::Result,
     exec::{Attempt, Begin, End, Ended, Failure},
     plan::Planned,
     store::{Launch, Report, RunInfo},
@@ -26,11 +27,11 @@ impl Engine {
         cancel: CancellationToken,
     ) -> Report {
         let planned = &run.plan.tasks[launch.key.task as usize];
-        let outputs = self.insist("read outputs", || self.store.outputs(&run, &planned.reads)).await;
-        let prepared = match outputs {
-            Ok(outputs) => work::prepare(&launch, &run, outputs),
+        let given = self.insist("read what it asks for", || self.given(&run, planned)).await;
+        let prepared = match given {
+            Ok(given) => work::prepare(&launch, &run, given),
             Err(error) => {
-                return report(&launch, planned, Ended::hopeless(format!("read outputs: {error}")));
+                return report(&launch, planned, Ended::hopeless(format!("read what it asks for: {error}")));
             }
         };
         let work = match prepared {
@@ -55,6 +56,12 @@ impl Engine {
             }
         };
         report(&launch, planned, ended)
+    }
+
+    async fn given(&self, run: &RunInfo, planned: &Planned) -> Result<Given> {
+        let outputs = self.store.outputs(run, &planned.reads).await?;
+        let events = if planned.reads_events { Some(self.store.events_of(run.id).await?) } else { None };
+        Ok(Given { outputs, events })
     }
 }
 

@@ -41,6 +41,15 @@ pub(super) enum Prepared {
     Work(Work),
 }
 
+/// What the database has that a task asks for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Given {
+    /// Outputs of the tasks before it, by their names.
+    pub(super) outputs: BTreeMap<String, Value>,
+    /// The events that made the run; none where it does not ask.
+    pub(super) events: Option<Vec<Value>>,
+}
+
 /// Whether a launch is the group of a mapped task, which is done when its list is there.
 fn is_group(planned: &Planned, launch: &Launch) -> bool {
     planned.task.for_each.is_some() && launch.key.item == WHOLE
@@ -73,22 +82,17 @@ pub(super) fn attempt(launch: &Launch, run: &RunInfo) -> Attempt {
 }
 
 /// Reads what a launch is to do. What cannot be rendered now cannot be later: it has failed for good.
-pub(super) fn prepare(launch: &Launch, run: &RunInfo, outputs: BTreeMap<String, Value>) -> Prepared {
+pub(super) fn prepare(launch: &Launch, run: &RunInfo, given: Given) -> Prepared {
     let planned = &run.plan.tasks[launch.key.task as usize];
-    read(launch, run, planned, outputs)
+    read(launch, run, planned, given)
         .unwrap_or_else(|error| Prepared::Done(Outcome::Failed { error, retry_after: None }))
 }
 
-fn read(
-    launch: &Launch,
-    run: &RunInfo,
-    planned: &Planned,
-    outputs: BTreeMap<String, Value>,
-) -> Result<Prepared, String> {
-    if launch.key.item == WHOLE && !holds(run, planned, &outputs)? {
+fn read(launch: &Launch, run: &RunInfo, planned: &Planned, given: Given) -> Result<Prepared, String> {
+    if launch.key.item == WHOLE && !holds(run, planned, &given)? {
         return Ok(Prepared::Done(Outcome::Skipped));
     }
-    let context = context(launch, run, planned, outputs);
+    let context = context(launch, run, planned, given);
     let rendered = |value: &Value| render::render(value, &context).map_err(|fault| fault.to_string());
     if let Some(each) = planned.task.for_each.as_ref().filter(|_| is_group(planned, launch)) {
         return match rendered(&each.items)? {
@@ -125,19 +129,22 @@ fn read(
 }
 
 /// Whether the task's condition holds.
-fn holds(run: &RunInfo, planned: &Planned, outputs: &BTreeMap<String, Value>) -> Result<bool, String> {
+fn holds(run: &RunInfo, planned: &Planned, given: &Given) -> Result<bool, String> {
     let Some(condition) = &planned.condition else { return Ok(true) };
-    let tasks: Value = outputs.iter().map(|(name, output)| (name.clone(), json!({"output": output}))).collect();
+    let tasks: Value = given.outputs.iter().map(|(name, output)| (name.clone(), json!({"output": output}))).collect();
     let render::Run { dag, binding, run_id, kind, logical_date, interval, params } = &run.values;
     let moment = |moment: Option<jiff::Timestamp>| moment.map(|moment| moment.to_string());
     let run = json!({
         "dag": dag, "binding": binding, "id": run_id, "kind": kind, "logical_date": moment(*logical_date),
         "data_interval_start": moment(interval.map(|it| it.start)), "data_interval_end": moment(interval.map(|it| it.end)),
     });
-    condition.holds(&[("params", params), ("tasks", &tasks), ("run", &run)]).map_err(|error| format!("if: {error}"))
+    let events = json!(given.events);
+    condition
+        .holds(&[("params", params), ("tasks", &tasks), ("run", &run), ("events", &events)])
+        .map_err(|error| format!("if: {error}"))
 }
 
-fn context(launch: &Launch, run: &RunInfo, planned: &Planned, outputs: BTreeMap<String, Value>) -> Context {
+fn context(launch: &Launch, run: &RunInfo, planned: &Planned, given: Given) -> Context {
     let each = planned.task.for_each.as_ref().filter(|_| launch.key.item != WHOLE);
     Context {
         run: run.values.clone(),
@@ -150,7 +157,8 @@ fn context(launch: &Launch, run: &RunInfo, planned: &Planned, outputs: BTreeMap<
             token: launch.token,
         },
         with: json!(planned.task.with),
-        outputs,
+        outputs: given.outputs,
+        events: given.events,
     }
 }
 

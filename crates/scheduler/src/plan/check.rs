@@ -116,10 +116,11 @@ pub(super) fn tasks(
         let earlier = checker.earlier(graph, number);
         let (condition, unless) = checker.conditions(&earlier);
         let reads = checker.reads(&earlier, graph);
+        let reads_events = !dag.spec.triggers.is_empty() && checker.fields.to_string().contains("events");
         checker.templates(earlier);
         let is_timed =
             dag.spec.deadlines.iter().any(|it| it.after == After::Started && it.task.as_deref() == Some(name));
-        planned.push(Planned { task: task.clone(), condition, unless, reads, is_timed });
+        planned.push(Planned { task: task.clone(), condition, unless, reads, is_timed, reads_events });
     }
     planned
 }
@@ -210,7 +211,10 @@ impl Checker<'_> {
 
     fn conditions(&mut self, earlier: &BTreeSet<String>) -> (Option<Condition>, Option<Condition>) {
         let params: BTreeSet<String> = self.dag.spec.params.keys().cloned().collect();
-        let of_a_run = [("params", Some(&params)), ("tasks", Some(earlier)), ("run", None)];
+        let mut of_a_run = vec![("params", Some(&params)), ("tasks", Some(earlier)), ("run", None)];
+        if !self.dag.spec.triggers.is_empty() {
+            of_a_run.push(("events", None));
+        }
         let condition = self.condition("/if", self.task.condition.as_deref(), &of_a_run);
         let unless = self.task.retry.as_ref().and_then(|retry| retry.unless.as_deref());
         (condition, self.condition("/retry/unless", unless, &OF_A_FAILURE))
@@ -239,6 +243,7 @@ impl Checker<'_> {
             tasks: earlier,
             item: None,
             with: BTreeSet::new(),
+            events: !self.dag.spec.triggers.is_empty(),
             logical_date: true,
         };
         let with = self.task.with.iter().map(|(name, value)| (name.clone(), value.clone())).collect();

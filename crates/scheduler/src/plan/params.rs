@@ -55,6 +55,21 @@ impl Params {
         format!("is not a parameter; there are: {}", known.join(", "))
     }
 
+    /// What is wrong with giving a parameter a value, or only with its name: the value is a template.
+    pub(super) fn problem(&self, name: &str, value: &Value, is_value: bool) -> Option<String> {
+        match self.schemas.get(name) {
+            None => Some(self.unknown()),
+            Some(schema) if is_value => schema.validate(value).err().map(|error| error.to_string()),
+            Some(_) => None,
+        }
+    }
+
+    /// Those that have no default and are not among these.
+    pub fn missing<'a>(&'a self, given: &BTreeSet<&str>) -> Vec<&'a str> {
+        let names = self.schemas.keys().map(String::as_str);
+        names.filter(|name| !self.defaults.contains_key(*name) && !given.contains(name)).collect()
+    }
+
     /// The values of those that have a default.
     pub fn defaults(&self) -> &BTreeMap<String, Value> {
         &self.defaults

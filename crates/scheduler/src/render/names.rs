@@ -15,6 +15,8 @@ pub struct Names {
     pub item: Option<String>,
     /// The parameters of the task's template.
     pub with: BTreeSet<String>,
+    /// Whether events make runs.
+    pub events: bool,
     /// Whether runs have a logical date. Those by hand have one too, unless they say otherwise.
     pub logical_date: bool,
 }
@@ -76,24 +78,7 @@ impl Names {
     /// Everything that is wrong with the templates in a value, as far as it can be told before they are rendered: their
     /// syntax, and names that will not be there.
     pub fn check(&self, value: &Json) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        let walked = walk(value, &mut String::new(), 0, &mut |text, pointer| {
-            let used = match parse(text) {
-                Ok(Text::Plain) => return Ok(Json::Null),
-                Ok(Text::Expression(expression)) => expression.undeclared_variables(true),
-                Ok(Text::Template(template)) => template.undeclared_variables(true),
-                Err(error) => {
-                    faults.push(fault(pointer, &error));
-                    return Ok(Json::Null);
-                }
-            };
-            let used: BTreeSet<String> = used.into_iter().collect();
-            let said = used.iter().filter_map(|name| self.fault(name));
-            faults.extend(said.map(|message| Fault { pointer: pointer.to_owned(), message }));
-            Ok(Json::Null)
-        });
-        faults.extend(walked.err());
-        faults
+        scan(value, |name| self.fault(name))
     }
 
     /// What is wrong with a name such as `params.model`.
@@ -122,12 +107,36 @@ impl Names {
             (_, Some(member)) if MEMBERS.iter().any(|(name, known)| *name == root && !known.contains(&member)) => {
                 Some(missing(&format!("{root}.{member}")))
             }
+            ("events", _) if self.events => None,
+            ("events", _) => Some("`events` is not there: this DAG has no triggers".to_owned()),
             _ if ROOTS.contains(&root) => None,
             _ if DATES.contains(&root) && self.logical_date => None,
             _ if DATES.contains(&root) => Some(format!("`{root}` is not there: runs of this DAG have no logical date")),
             _ => Some(missing(root)),
         }
     }
+}
+
+/// What is wrong with the syntax of the templates in a value, and with the names that they use.
+pub(super) fn scan(value: &Json, of_a_name: impl Fn(&str) -> Option<String>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let walked = walk(value, &mut String::new(), 0, &mut |text, pointer| {
+        let used = match parse(text) {
+            Ok(Text::Plain) => return Ok(Json::Null),
+            Ok(Text::Expression(expression)) => expression.undeclared_variables(true),
+            Ok(Text::Template(template)) => template.undeclared_variables(true),
+            Err(error) => {
+                faults.push(fault(pointer, &error));
+                return Ok(Json::Null);
+            }
+        };
+        let used: BTreeSet<String> = used.into_iter().collect();
+        let said = used.iter().filter_map(|name| of_a_name(name));
+        faults.extend(said.map(|message| Fault { pointer: pointer.to_owned(), message }));
+        Ok(Json::Null)
+    });
+    faults.extend(walked.err());
+    faults
 }
 
 fn missing(name: &str) -> String {
@@ -137,7 +146,7 @@ fn missing(name: &str) -> String {
 
 /// Whether a name means something in every template already.
 pub fn is_taken(name: &str) -> bool {
-    name == "loop" || ROOTS.contains(&name) || DATES.contains(&name)
+    name == "loop" || name == "events" || ROOTS.contains(&name) || DATES.contains(&name)
 }
 
 fn list(what: &str, names: &BTreeSet<String>) -> String {

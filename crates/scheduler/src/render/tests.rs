@@ -24,6 +24,9 @@ fn context() -> Context {
         },
         with: json!({"jar": "a.jar"}),
         outputs: [("extract".to_owned(), json!({"shards": ["x", "y"], "rows": 12}))].into(),
+        events: Some(vec![
+            json!({"source": "s", "id": "7", "type": "", "subject": "", "at": "2026-01-31T00:00:00Z", "data": {"n": 1}}),
+        ]),
     }
 }
 
@@ -126,6 +129,7 @@ fn names_that_will_not_be_there_are_found_before() {
         tasks: ["extract".to_owned()].into(),
         item: Some("shard".to_owned()),
         with: ["jar".to_owned()].into(),
+        events: false,
         logical_date: true,
     };
     let fine = json!([
@@ -147,6 +151,7 @@ fn names_that_will_not_be_there_are_found_before() {
         ("{{ macros.timedelta(days=1) }}", "`macros.timedelta` is not there: use `.add(days=1)` of a moment"),
         ("{{ tasks.extract.result }}", "`tasks.extract.result` is not there: a task has `output`"),
         ("{{ var.value.x }}", "`var` is not there: use `params`, which a binding sets"),
+        ("{{ events[0].id }}", "`events` is not there: this DAG has no triggers"),
         ("{{ ds", "syntax error"),
     ];
     for (text, expected) in wrong {

@@ -21,6 +21,8 @@ pub struct Context {
     pub with: Json,
     /// Outputs of the tasks that come before; of a mapped task a list, in the order of its items.
     pub outputs: BTreeMap<String, Json>,
+    /// The events that made the run, where anything asks for them.
+    pub events: Option<Vec<Json>>,
 }
 
 /// A run, in templates.
@@ -78,12 +80,15 @@ pub(super) type Place = Arc<Mutex<(String, u64)>>;
 
 impl Context {
     pub(super) fn values(&self, place: &Place) -> Value {
-        let Self { run, attempt, with, outputs } = self;
+        let Self { run, attempt, with, outputs, events } = self;
         let mut values: BTreeMap<&str, Value> = BTreeMap::new();
         let output = |output: &Json| Value::from_pairs([("output", Value::from(Serde(output)))]);
         values.insert("params", Value::from(Serde(&run.params)));
         values.insert("with", Value::from(Serde(with)));
         values.insert("tasks", Value::from_pairs(outputs.iter().map(|(task, it)| (task.as_str(), output(it)))));
+        if let Some(events) = events {
+            values.insert("events", super::occasion::events(events));
+        }
         values.insert("run_id", run.run_id.as_str().into());
         values.insert("binding", run.binding.as_deref().map_or(Value::from(()), Value::from));
         values.insert("dag_run", run.values());

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use millrace_postgres::Transaction;
 use serde_json::Value;
 
-use super::{FlowId, READY, SCHEDULES, Store, db, flows};
+use super::{FlowId, READY, SCHEDULES, Store, db, events, flows};
 use crate::{
     document::Binding,
     error::Result,
@@ -115,6 +115,8 @@ impl Store {
         for (kind, name, body) in &writes.documents {
             tx.execute(document, &[kind, name, body]).await.map_err(db)?;
         }
+        let dags: Vec<&str> = writes.plans.iter().map(|it| it.plan.dag.metadata.name.as_str()).collect();
+        events::hold(tx, &dags).await?;
         for planned in &writes.plans {
             let mut flows: Vec<FlowId> = Vec::new();
             for Bound { binding, text, hash } in &planned.bindings {
@@ -146,6 +148,7 @@ impl Store {
                 "UPDATE scheduler.flow SET active = false, filling = false WHERE dag = $1 AND id <> ALL($2::integer[])";
             let ids: Vec<i32> = flows.iter().map(|flow| flow.0).collect();
             tx.execute(others, &[&planned.plan.dag.metadata.name, &ids]).await.map_err(db)?;
+            events::leave(tx, &planned.plan.dag.metadata.name).await?;
         }
         self.notify(tx, SCHEDULES).await?;
         self.notify(tx, READY).await

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use millrace_postgres::{Row, Transaction};
 
-use super::{SCHEDULES, Store, db};
+use super::{SCHEDULES, Store, db, events};
 use crate::{
     error::{Error, Result},
     plan::{Hash, Plan},
@@ -141,7 +141,9 @@ pub(super) async fn put(tx: &Transaction<'_>, it: &Put<'_>) -> Result<FlowId> {
         )
         .await
         .map_err(db)?;
-    Ok(FlowId(row.get(0)))
+    let flow = FlowId(row.get(0));
+    events::listen(tx, flow, plan).await?;
+    Ok(flow)
 }
 
 impl Store {
@@ -149,6 +151,7 @@ impl Store {
     pub async fn save_plan(&self, plan: &Arc<Plan>) -> Result<FlowId> {
         let mut client = self.pool.get().await?;
         let transaction = client.transaction().await.map_err(db)?;
+        events::hold(&transaction, &[&plan.dag.metadata.name]).await?;
         let put = Put { plan, binding: "", binding_hash: None, same_schedule: false };
         let id = self::put(&transaction, &put).await?;
         transaction.execute("SELECT pg_notify($1, '')", &[&SCHEDULES]).await.map_err(db)?;
@@ -167,14 +170,21 @@ impl Store {
         client.query_opt(&select, &[&dag, &binding]).await.map_err(db)?.as_ref().map(Flow::read).transpose()
     }
 
-    /// Stops or resumes a flow's schedule.
+    /// Stops or resumes a flow's schedule and its triggers. What they have begun to make is made when this returns.
     pub async fn set_paused(&self, flow: FlowId, paused: bool) -> Result<()> {
-        let client = self.pool.get().await?;
+        Self::again(|| self.set_paused_once(flow, paused)).await
+    }
+
+    async fn set_paused_once(&self, flow: FlowId, paused: bool) -> Result<()> {
+        let mut client = self.pool.get().await?;
+        let tx = client.transaction().await.map_err(db)?;
+        events::hold_one(&tx, flow).await?;
         // Resumed, it is looked at at once: what was missed goes by its policy.
         let update = "UPDATE scheduler.flow SET paused = $2, resumed_at = CASE WHEN $2 THEN NULL ELSE now() END, \
                       next_at = CASE WHEN cursor_at IS NULL THEN NULL ELSE now() END WHERE id = $1 AND paused <> $2";
-        client.execute(update, &[&flow.0, &paused]).await.map_err(db)?;
-        client.execute("SELECT pg_notify($1, '')", &[&SCHEDULES]).await.map_err(db)?;
+        tx.execute(update, &[&flow.0, &paused]).await.map_err(db)?;
+        tx.execute("SELECT pg_notify($1, '')", &[&SCHEDULES]).await.map_err(db)?;
+        tx.commit().await.map_err(db)?;
         Ok(())
     }
 }

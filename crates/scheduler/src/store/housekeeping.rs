@@ -17,13 +17,21 @@ const BACKFILLS: &str = "\
 UPDATE scheduler.backfill b SET done = true WHERE NOT done
 AND NOT EXISTS (SELECT FROM scheduler.run r WHERE r.backfill_id = b.id AND r.state < 10)";
 
-/// Runs, slots and instances whose time is over.
-const OLD: [&str; 5] = [
+/// Runs, slots, events and instances whose time is over.
+const OLD: [&str; 7] = [
     // Locked as it is looked at: one that is cleared meanwhile is not old any more.
     "DELETE FROM scheduler.run WHERE id IN (SELECT id FROM scheduler.run WHERE state >= 10 AND ended_at < $1 \
      LIMIT $2 FOR UPDATE SKIP LOCKED)",
     "DELETE FROM scheduler.slot WHERE (flow_id, at) IN (SELECT flow_id, at FROM scheduler.slot WHERE until < $1 LIMIT $2)",
     "DELETE FROM scheduler.instance WHERE id IN (SELECT id FROM scheduler.instance WHERE ended_at < $1 LIMIT $2)",
+    // What has made a run is there for as long as the run is.
+    "DELETE FROM scheduler.event_group WHERE id IN (SELECT id FROM scheduler.event_group g WHERE g.ended_at < $1 \
+     AND NOT EXISTS (SELECT FROM scheduler.run r WHERE r.id = g.run_id) LIMIT $2)",
+    // Those that nothing has to do with any more, and that no trigger is still to look at. With them their ids are forgotten.
+    "DELETE FROM scheduler.event WHERE (source_id, seq) IN (SELECT source_id, seq FROM scheduler.event e WHERE e.at < $1 \
+     AND NOT EXISTS (SELECT FROM scheduler.event_member m WHERE (m.source_id, m.seq) = (e.source_id, e.seq)) \
+     AND NOT EXISTS (SELECT FROM scheduler.event_trigger t JOIN scheduler.flow f ON f.id = t.flow_id \
+         WHERE t.source_id = e.source_id AND t.active AND f.active AND t.cursor < e.seq) LIMIT $2)",
     "DELETE FROM scheduler.attempt_other WHERE ctid IN (SELECT ctid FROM scheduler.attempt_other WHERE ended_at < $1 LIMIT $2)",
     "DELETE FROM scheduler.task_done_other WHERE ctid IN (SELECT ctid FROM scheduler.task_done_other WHERE ended_at < $1 LIMIT $2)",
 ];

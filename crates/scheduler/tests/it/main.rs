@@ -5,6 +5,7 @@ mod clear;
 mod clock;
 mod deadlines;
 mod engine;
+mod events;
 mod housekeeping;
 mod kill;
 mod model;
