@@ -9,9 +9,11 @@
 
 mod diff;
 mod methods;
+mod topics;
 
 pub use diff::differences;
 pub use methods::unknown_methods;
+pub use topics::waits_for_topics;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -398,9 +400,6 @@ fn not_yet(dag: &Dag, source: &Source) -> Vec<Fault> {
         let place = format!("/spec/tasks/{name}");
         if task.job.is_some() {
             faults.push(source.fault(&format!("{place}/job"), "this version does not run Kubernetes Jobs"));
-        }
-        if task.wait.as_ref().is_some_and(|wait| wait.run.is_none()) {
-            faults.push(source.fault(&format!("{place}/wait"), "this version waits for runs only"));
         }
     }
     faults

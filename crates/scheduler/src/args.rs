@@ -39,6 +39,8 @@ struct Serve {
     #[command(flatten)]
     tls: tls::Args,
     #[command(flatten)]
+    aws: millrace_aws::Args,
+    #[command(flatten)]
     work: Work,
     /// Where gRPC is served.
     #[arg(long, env = "MILLRACE_GRPC_ADDR", default_value = "127.0.0.1:8084", value_name = "ADDR")]
@@ -113,7 +115,7 @@ impl Args {
 
 impl Serve {
     async fn run(self) -> anyhow::Result<()> {
-        let Self { runtime, postgres, tls, work, grpc_addr } = self;
+        let Self { runtime, postgres, tls, aws, work, grpc_addr } = self;
         let pool = postgres.pool()?;
         let tls = tls.server()?;
         let lease = Duration::from(work.lease);
@@ -135,8 +137,9 @@ impl Serve {
             background: work.background.unwrap_or(work.parallelism.div_ceil(2)) as usize,
             drain: DRAIN,
         };
-        let executors = Executors::new(processes.clone(), &Secrets::new(work.secrets.clone()), store.clone())?;
-        let service = Service::new(store.clone(), executors.grpc().clone());
+        let executors = Executors::new(processes.clone(), &Secrets::new(work.secrets.clone()), store.clone())?
+            .with_aws(&aws.client());
+        let service = Service::new(store.clone(), executors.grpc().clone()).with_executors(executors.clone());
         let engine = Arc::new(Engine::new(&store, executors, settings, Metrics::new(&process.meter())));
         let ready = process.readiness("database");
         process.spawn("serve", DRAIN, |shutdown| async move {

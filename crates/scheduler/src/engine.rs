@@ -20,7 +20,7 @@ mod work;
 
 pub use clock::run as fire_schedules;
 pub use metrics::Metrics;
-pub use work::Work;
+pub use work::{Work, wanted};
 
 use std::{sync::Arc, time::Duration};
 

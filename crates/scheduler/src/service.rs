@@ -1,10 +1,11 @@
 //! gRPC: `millrace.scheduler.v1.SchedulerService`.
 
 mod convert;
+mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use millrace_core::Faults;
+use millrace_core::{Fault, Faults};
 use millrace_proto::scheduler::v1::{
     self as pb,
     scheduler_service_server::{SchedulerService, SchedulerServiceServer},
@@ -17,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     Error, apply,
-    exec::Grpc,
+    exec::{Executors, Grpc},
     state::RunState,
     store::{Flow, FlowId, FlowRow, NewRun, RunId, RunQuery, RunRow, Store},
     why,
@@ -39,12 +40,20 @@ type Answer<T> = Result<Response<T>, Status>;
 pub struct Service {
     store: Store,
     grpc: Grpc,
+    /// What looks for what is waited for.
+    executors: Option<Executors>,
 }
 
 impl Service {
     /// Over a store. `grpc` knows which methods there are.
     pub fn new(store: Store, grpc: Grpc) -> Self {
-        Self { store, grpc }
+        Self { store, grpc, executors: None }
+    }
+
+    /// With what looks for what is waited for, when somebody asks why.
+    #[must_use]
+    pub fn with_executors(self, executors: Executors) -> Self {
+        Self { executors: Some(executors), ..self }
     }
 
     /// For a server.
@@ -96,6 +105,7 @@ impl Service {
         // All that is wrong is said together, and nobody is kept waiting in a transaction.
         let (unknown, planned) =
             tokio::join!(apply::unknown_methods(&given, &self.grpc), apply::apply(&given, &self.store, true),);
+        let unknown: Vec<Fault> = unknown.into_iter().chain(self.unwaitable(&given)).collect();
         let changes = match planned? {
             Ok(changes) if unknown.is_empty() => changes,
             Ok(_) => return Ok(refused(Faults(unknown))),
@@ -166,7 +176,9 @@ impl Service {
                 let pools: BTreeMap<_, _> = pools.into_iter().map(|pool| (pool.id, pool)).collect();
                 let instances = self.store.instances().await?;
                 let around = why::Surroundings { flow: &flow, pools: &pools, instances, now };
-                Ok(why::run(&run, &plan, &tasks, &around))
+                let mut waiting = why::run(&run, &plan, &tasks, &around);
+                waiting.extend(self.waits(&run, &plan).await?);
+                Ok(waiting)
             }
         }
     }

@@ -23,6 +23,7 @@ mod fire;
 mod flows;
 mod housekeeping;
 mod instances;
+mod kept;
 mod plans;
 mod pools;
 mod read;
@@ -39,6 +40,7 @@ pub use finish::{Done, Finished, Outcome, Report};
 pub use fire::Fired;
 pub use flows::{Flow, FlowId};
 pub use instances::InstanceId;
+pub use kept::{Keep, Kept};
 pub use plans::Plans;
 pub use pools::Pool as PoolState;
 pub use read::{AttemptRow, FlowRow, RunQuery, RunRow, SlotRow, TaskRow};
@@ -58,8 +60,10 @@ use crate::error::{Error, Result};
 /// The Postgres schema of all tables here.
 pub const SCHEMA: &str = "scheduler";
 /// The migrations of that schema.
-pub const MIGRATIONS: &millrace_postgres::migrate::Embedded =
-    &[("V1__runs", include_str!("../migrations/V1__runs.sql"))];
+pub const MIGRATIONS: &millrace_postgres::migrate::Embedded = &[
+    ("V1__runs", include_str!("../migrations/V1__runs.sql")),
+    ("V2__kept", include_str!("../migrations/V2__kept.sql")),
+];
 /// What is notified when something can be launched.
 pub const READY: &str = "millrace_scheduler_ready";
 /// What is notified when attempts are told to end.

@@ -118,13 +118,10 @@ fn what_would_end_the_process_is_refused() {
 
 #[test]
 fn what_this_version_cannot_do_is_refused() {
-    let dag = DAG.replace(
-        "{use: scoring, retry: {max: 2}}",
-        "{job: {image: score}}\n    w: {wait: {object: {uri: 's3://in/x'}}}",
-    );
+    let dag = DAG.replace("{use: scoring, retry: {max: 2}}", "{job: {image: score}}\n");
     let refused =
         apply(&[&dag.replace("  tasks:", "  deadlines: [{within: 1h}]\n  tasks:")], &Known::default()).unwrap_err();
-    for what in ["$.spec.tasks.score.job: ", "$.spec.tasks.w.wait: ", "$.spec.deadlines: "] {
+    for what in ["$.spec.tasks.score.job: ", "$.spec.deadlines: "] {
         assert!(refused.contains(what), "{refused}");
     }
 }

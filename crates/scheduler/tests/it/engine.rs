@@ -19,13 +19,17 @@ use crate::world::{World, plan};
 
 const LEASE: Duration = Duration::from_secs(2);
 
-struct Running {
+pub(crate) struct Running {
     shutdown: Shutdown,
     task: JoinHandle<anyhow::Result<()>>,
 }
 
 impl World {
-    fn engine(&self, name: &str, parallelism: usize) -> Running {
+    pub(crate) fn engine(&self, name: &str, parallelism: usize) -> Running {
+        self.engine_of(name, parallelism, self.executors(name))
+    }
+
+    pub(crate) fn engine_of(&self, name: &str, parallelism: usize, executors: Executors) -> Running {
         let settings = Settings {
             name: name.to_owned(),
             lease: LEASE,
@@ -34,13 +38,13 @@ impl World {
             drain: Duration::from_secs(5),
         };
         let meter = opentelemetry::metrics::noop::NoopMeterProvider::new().meter("test");
-        let engine = Engine::new(&self.other_replica(), self.executors(name), settings, Metrics::new(&meter));
+        let engine = Engine::new(&self.other_replica(), executors, settings, Metrics::new(&meter));
         let shutdown = Shutdown::new();
         Running { task: tokio::spawn(Arc::new(engine).run(shutdown.clone())), shutdown }
     }
 
     /// What engines here can do.
-    fn executors(&self, name: &str) -> Executors {
+    pub(crate) fn executors(&self, name: &str) -> Executors {
         let folder = std::env::temp_dir().join(format!("millrace-{name}-{}", uuid::Uuid::new_v4().simple()));
         let shim = env!("CARGO_BIN_EXE_millrace-shim").into();
         let processes = Processes::new(&folder, shim, Secrets::default(), Duration::from_secs(10)).unwrap();
@@ -48,7 +52,7 @@ impl World {
     }
 
     /// Waits until a run has ended.
-    async fn ended(&self, run: RunId) -> (RunState, Vec<TaskState>) {
+    pub(crate) async fn ended(&self, run: RunId) -> (RunState, Vec<TaskState>) {
         let began = Instant::now();
         loop {
             let (state, tasks) = self.store.run_state(run).await.unwrap().unwrap();
@@ -62,7 +66,7 @@ impl World {
 }
 
 impl Running {
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.trigger();
         self.task.await.unwrap().unwrap();
     }
