@@ -3,6 +3,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use clap::Parser;
 use millrace_core::record::SIGNALS_TOPIC;
+use millrace_kafka::Admin;
 use millrace_postgres::{Pool, check, migrate};
 use millrace_runtime::{ConfigError, Shutdown, grpc, tls};
 use millrace_schema::client;
@@ -40,13 +41,15 @@ struct Serve {
     runtime: millrace_runtime::Args,
     #[command(flatten)]
     postgres: millrace_postgres::Args,
-    /// For signals of deadlines.
+    /// For signals of deadlines, and for waits.
     #[command(flatten)]
     kafka: Option<millrace_kafka::Args>,
     #[command(flatten)]
     registry: Option<client::Args>,
     #[command(flatten)]
     tls: tls::Args,
+    #[command(flatten)]
+    aws: millrace_aws::Args,
     #[command(flatten)]
     work: Work,
     /// The topic of signals; of several installations on the same brokers each has its own.
@@ -126,7 +129,7 @@ impl Args {
 
 impl Serve {
     async fn run(self) -> anyhow::Result<()> {
-        let Self { runtime, postgres, kafka, registry, tls, work, signals_topic, grpc_addr } = self;
+        let Self { runtime, postgres, kafka, registry, tls, aws, work, signals_topic, grpc_addr } = self;
         let pool = postgres.pool()?;
         let tls = tls.server()?;
         let lease = Duration::from(work.lease);
@@ -149,7 +152,12 @@ impl Serve {
             background: work.background.unwrap_or(work.parallelism.div_ceil(2)) as usize,
             drain: DRAIN,
         };
-        let executors = Executors::new(processes.clone(), &Secrets::new(work.secrets.clone()), store.clone())?;
+        let executors = Executors::new(processes.clone(), &Secrets::new(work.secrets.clone()), store.clone())?
+            .with_aws(&aws.client());
+        let executors = match &kafka {
+            Some(kafka) => executors.with_kafka(Admin::new(kafka)?),
+            None => executors,
+        };
         let teller = match (&kafka, &registry) {
             (Some(kafka), Some(registry)) => {
                 let registry = client::Client::new(registry).map_err(|error| ConfigError::new(error.to_string()))?;
@@ -157,8 +165,9 @@ impl Serve {
             }
             _ => None,
         };
-        let abilities = Abilities { signals: teller.is_some() };
-        let service = Service::new(store.clone(), executors.grpc().clone(), abilities);
+        let abilities = Abilities { signals: teller.is_some(), topics: executors.has_kafka() };
+        let service =
+            Service::new(store.clone(), executors.grpc().clone(), abilities).with_executors(executors.clone());
         let engine = Arc::new(Engine::new(&store, executors, settings, Metrics::new(&process.meter())));
         let ready = process.readiness("database");
         process.spawn("serve", DRAIN, |shutdown| async move {

@@ -120,12 +120,12 @@ fn what_would_end_the_process_is_refused() {
 fn what_this_scheduler_cannot_do_is_refused() {
     let dag = DAG.replace(
         "{use: scoring, retry: {max: 2}}",
-        "{job: {image: score}}\n    w: {wait: {object: {uri: 's3://in/x'}}}",
+        "{job: {image: score}}\n    w: {wait: {topic: {name: events, until: '2026-01-01T00:00:00Z'}}}",
     );
     let refused =
         apply(&[&dag.replace("  tasks:", "  deadlines: [{within: 1h, after: queued}]\n  tasks:")], &Known::default())
             .unwrap_err();
-    for what in ["$.spec.tasks.score.job: ", "$.spec.tasks.w.wait: ", "$.spec.deadlines: "] {
+    for what in ["$.spec.tasks.score.job: ", "$.spec.tasks.w.wait.topic: ", "$.spec.deadlines: "] {
         assert!(refused.contains(what), "{refused}");
     }
 }
