@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 /// What each crate of ours may use of ours, in code that ships. Services are not in anybody's list.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("core", &[]),
     ("proto", &["core"]),
     ("schema", &["core", "proto"]),
@@ -18,6 +18,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("runtime", &["core"]),
     ("kafka", &["core", "runtime"]),
     ("postgres", &["core", "runtime"]),
+    ("kubernetes", &["core", "runtime"]),
     ("gateway", LIBRARIES),
     ("registry", LIBRARIES),
     ("scorer", LIBRARIES),
@@ -32,15 +33,18 @@ const ALLOWED: [(&str, &[&str]); 19] = [
 ];
 
 /// What a service may use.
-const LIBRARIES: &[&str] = &["core", "proto", "schema", "scoring", "policy", "runtime", "kafka", "postgres"];
+const LIBRARIES: &[&str] =
+    &["core", "proto", "schema", "scoring", "policy", "runtime", "kafka", "postgres", "kubernetes"];
 
 /// Crates of others that only one crate of ours may touch, so that it can be replaced in one place.
-const WRAPPED: [(&str, &str); 5] = [
+const WRAPPED: [(&str, &str); 7] = [
     ("rdkafka", "kafka"),
     ("tokio-postgres", "postgres"),
     ("deadpool-postgres", "postgres"),
     ("refinery", "postgres"),
     ("cel", "policy"),
+    ("kube", "kubernetes"),
+    ("k8s-openapi", "kubernetes"),
 ];
 
 /// Crate of ours (without prefix) to its direct dependencies that ship.

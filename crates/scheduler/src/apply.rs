@@ -26,7 +26,9 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     Error,
     document::{Binding, Dag, Document, Task, TaskTemplate},
+    exec::secret_key,
     plan::{Hash, Plan, Templates},
+    render::is_templated,
     store::{Bound, Known, Planned, Store, Writes},
 };
 
@@ -73,6 +75,13 @@ pub struct Decision {
     pub changes: Vec<Change>,
     /// What is to be written.
     pub writes: Writes,
+}
+
+/// What tasks can do here, beside what they always can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Able {
+    /// There is a Kubernetes cluster for Jobs.
+    pub jobs: bool,
 }
 
 impl AsRef<Writes> for Decision {
@@ -140,13 +149,18 @@ fn concerns(given: &[Given]) -> (Vec<String>, Vec<String>, bool) {
 }
 
 /// Puts documents in force: all of them or, where anything is wrong, none. `dry_run`: only says what would change.
-pub async fn apply(given: &[Given], store: &Store, dry_run: bool) -> Result<Result<Vec<Change>, Faults>, Error> {
-    let decided = store.apply(&concerns(given), dry_run, |known| decide(given, known, Timestamp::now())).await?;
+pub async fn apply(
+    given: &[Given],
+    store: &Store,
+    able: Able,
+    dry_run: bool,
+) -> Result<Result<Vec<Change>, Faults>, Error> {
+    let decided = store.apply(&concerns(given), dry_run, |known| decide(given, known, able, Timestamp::now())).await?;
     Ok(decided.map(|decision| decision.changes))
 }
 
 /// Checks documents against each other and against what is in force, and says what changes.
-pub fn decide(given: &[Given], known: &Known, now: Timestamp) -> Result<Decision, Faults> {
+pub fn decide(given: &[Given], known: &Known, able: Able, now: Timestamp) -> Result<Decision, Faults> {
     let bound = given.iter().filter_map(|it| match &it.document {
         Document::Binding(binding) => Some((**binding).clone()),
         _ => None,
@@ -154,6 +168,7 @@ pub fn decide(given: &[Given], known: &Known, now: Timestamp) -> Result<Decision
     let mut deciding = Deciding {
         known,
         bound: bound.collect(),
+        able,
         now,
         templates: Templates::default(),
         faults: Vec::new(),
@@ -172,6 +187,7 @@ struct Deciding<'a> {
     known: &'a Known,
     /// The bindings that were given.
     bound: Vec<Binding>,
+    able: Able,
     now: Timestamp,
     templates: Templates,
     faults: Vec<Fault>,
@@ -243,7 +259,8 @@ impl Deciding<'_> {
         match Plan::new(dag, &source, &self.templates, self.now) {
             Ok(plan) => {
                 self.pools(&name, &pools(&plan.dag), &source);
-                self.faults.extend(not_yet(&plan.dag, &source));
+                self.secrets(&plan.dag, &source);
+                self.faults.extend(not_yet(&plan.dag, self.able, &source));
                 plans.insert(name, New { source, plan: Arc::new(plan), before, given });
             }
             Err(Faults(faults)) => {
@@ -253,13 +270,39 @@ impl Deciding<'_> {
         }
     }
 
-    /// Every pool that a DAG names is there and large enough, unless all of its bindings give it another name.
-    fn pools(&mut self, dag: &str, pools: &[(String, String, u32)], source: &Source) {
+    /// The bindings that a DAG will have.
+    fn bindings_of(&self, dag: &str) -> Vec<Binding> {
         let known =
             self.known.bindings.values().filter_map(|body| serde_json::from_value::<Binding>(body.clone()).ok());
         let given = |name: &str| self.bound.iter().any(|it| it.metadata.name == name);
         let known = known.filter(|it| !given(&it.metadata.name));
-        let bindings: Vec<Binding> = known.chain(self.bound.iter().cloned()).filter(|it| it.spec.dag == dag).collect();
+        known.chain(self.bound.iter().cloned()).filter(|it| it.spec.dag == dag).collect()
+    }
+
+    /// Every secret of a Job is one of Kubernetes, by itself or by what the bindings say.
+    fn secrets(&mut self, dag: &Dag, source: &Source) {
+        let jobs = dag.spec.tasks.iter().filter_map(|(name, task)| Some((name, task.job.as_ref()?)));
+        let named: Vec<_> = jobs.flat_map(|(task, job)| job.secrets.iter().map(move |it| (task, it))).collect();
+        if named.is_empty() {
+            return;
+        }
+        let bindings = self.bindings_of(&dag.metadata.name);
+        for (task, (variable, secret)) in named {
+            let bound = bindings.iter().map(|it| it.spec.secrets.get(secret).unwrap_or(secret));
+            let mut all = bound.chain(bindings.is_empty().then_some(secret));
+            if let Some(wrong) = all.find(|it| secret_key(it).is_none() && !is_templated(&Value::String((*it).clone())))
+            {
+                let message = format!(
+                    "{wrong:?} is not a Kubernetes secret and its key, `name/key`, and no binding says which it is"
+                );
+                self.faults.push(source.fault(&format!("/spec/tasks/{task}/job/secrets/{variable}"), message));
+            }
+        }
+    }
+
+    /// Every pool that a DAG names is there and large enough, unless all of its bindings give it another name.
+    fn pools(&mut self, dag: &str, pools: &[(String, String, u32)], source: &Source) {
+        let bindings = self.bindings_of(dag);
         for (task, pool, slots) in pools {
             let names: BTreeSet<&String> = match bindings.as_slice() {
                 [] => [pool].into(),
@@ -389,15 +432,16 @@ impl Deciding<'_> {
 }
 
 /// What documents can say and this version cannot do: better refused than left out.
-fn not_yet(dag: &Dag, source: &Source) -> Vec<Fault> {
+fn not_yet(dag: &Dag, able: Able, source: &Source) -> Vec<Fault> {
     let mut faults = Vec::new();
     if !dag.spec.deadlines.is_empty() {
         faults.push(source.fault("/spec/deadlines", "this version does not watch deadlines"));
     }
     for (name, task) in &dag.spec.tasks {
         let place = format!("/spec/tasks/{name}");
-        if task.job.is_some() {
-            faults.push(source.fault(&format!("{place}/job"), "this version does not run Kubernetes Jobs"));
+        if task.job.is_some() && !able.jobs {
+            let message = "this scheduler has no Kubernetes cluster: give it --kubeconfig (MILLRACE_KUBECONFIG), or run it in one";
+            faults.push(source.fault(&format!("{place}/job"), message));
         }
         if task.wait.as_ref().is_some_and(|wait| wait.run.is_none()) {
             faults.push(source.fault(&format!("{place}/wait"), "this version waits for runs only"));

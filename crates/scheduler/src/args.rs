@@ -7,8 +7,9 @@ use millrace_runtime::{ConfigError, Shutdown, grpc, tls};
 use tokio::net::TcpListener;
 
 use crate::{
+    apply::Able,
     engine::{self, Engine, Metrics},
-    exec::{Executors, Processes, Secrets},
+    exec::{Executors, Jobs, Processes, Secrets},
     folder,
     service::Service,
     store::{MIGRATIONS, SCHEMA, Store},
@@ -38,6 +39,8 @@ struct Serve {
     postgres: millrace_postgres::Args,
     #[command(flatten)]
     tls: tls::Args,
+    #[command(flatten)]
+    kubernetes: millrace_kubernetes::Args,
     #[command(flatten)]
     work: Work,
     /// Where gRPC is served.
@@ -78,6 +81,9 @@ struct Work {
     /// How long a process task goes on without a scheduler before it ends itself; the same everywhere.
     #[arg(long, env = "MILLRACE_SCHEDULER_FENCE", default_value = "1m", value_name = "TIME")]
     fence: millrace_core::Span,
+    /// How long Kubernetes Jobs are kept that have ended: longer than all schedulers may be down at once.
+    #[arg(long, env = "MILLRACE_SCHEDULER_KEEP_JOBS", default_value = "1h", value_name = "TIME")]
+    keep_jobs: millrace_core::Span,
 }
 
 #[derive(Debug, clap::Args)]
@@ -94,6 +100,8 @@ const DRAIN: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_secs(1);
 /// The shortest lease: others must have time to renew theirs.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// The shortest time that Jobs are kept: others must have time to look at them.
+const SHORTEST_KEPT: Duration = Duration::from_mins(10);
 /// How long what process tasks have left is kept.
 const KEPT: Duration = Duration::from_hours(72);
 /// How often the database is kept in order.
@@ -113,7 +121,7 @@ impl Args {
 
 impl Serve {
     async fn run(self) -> anyhow::Result<()> {
-        let Self { runtime, postgres, tls, work, grpc_addr } = self;
+        let Self { runtime, postgres, tls, kubernetes, work, grpc_addr } = self;
         let pool = postgres.pool()?;
         let tls = tls.server()?;
         let lease = Duration::from(work.lease);
@@ -123,7 +131,12 @@ impl Serve {
         if Duration::from(work.fence) < lease {
             return Err(ConfigError::new(format!("--fence {}: at least --lease, {}", work.fence, work.lease)).into());
         }
+        if Duration::from(work.keep_jobs) < SHORTEST_KEPT {
+            return Err(ConfigError::new(format!("--keep-jobs {}: at least 10m", work.keep_jobs)).into());
+        }
         let processes = work.processes()?;
+        let jobs = Jobs::new(kubernetes.connect().await?, work.keep_jobs.into());
+        let able = Able { jobs: jobs.are_there() };
         let mut process = runtime.start("scheduler").await?;
         let listener = TcpListener::bind(grpc_addr).await.with_context(|| format!("listen on {grpc_addr}"))?;
         tracing::info!(grpc = %listener.local_addr()?, "listening");
@@ -135,8 +148,9 @@ impl Serve {
             background: work.background.unwrap_or(work.parallelism.div_ceil(2)) as usize,
             drain: DRAIN,
         };
-        let executors = Executors::new(processes.clone(), &Secrets::new(work.secrets.clone()), store.clone())?;
-        let service = Service::new(store.clone(), executors.grpc().clone());
+        let secrets = Secrets::new(work.secrets.clone());
+        let executors = Executors::new(processes.clone(), jobs, &secrets, store.clone())?;
+        let service = Service::new(store.clone(), executors.grpc().clone(), able);
         let engine = Arc::new(Engine::new(&store, executors, settings, Metrics::new(&process.meter())));
         let ready = process.readiness("database");
         process.spawn("serve", DRAIN, |shutdown| async move {
@@ -151,7 +165,7 @@ impl Serve {
             let house = keep_house(store.clone(), work.history, shutdown.clone());
             let follow = async {
                 if let Some(folder) = work.documents {
-                    return folder::follow(folder, store.clone(), shutdown.clone()).await;
+                    return folder::follow(folder, store.clone(), able, shutdown.clone()).await;
                 }
                 shutdown.wait().await;
                 Ok(())

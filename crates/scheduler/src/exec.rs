@@ -13,6 +13,7 @@
 mod calls;
 mod grpc;
 mod http;
+mod job;
 mod process;
 mod rpc;
 mod secrets;
@@ -24,6 +25,8 @@ mod wait;
 
 pub use grpc::{Checked, Grpc};
 pub use http::Http;
+pub use job::{Items, Jobs, Wanted};
+pub(crate) use job::{OURS, secret_key};
 pub use process::{Processes, shim};
 pub use rpc::Channels;
 pub use secrets::Secrets;
@@ -151,18 +154,20 @@ pub struct Executors {
     http: Http,
     grpc: Grpc,
     service: Service,
+    jobs: Jobs,
     store: Store,
 }
 
 impl Executors {
-    /// With the commands that run here, the secrets of calls, and the runs that others wait for.
-    pub fn new(processes: Processes, secrets: &Secrets, store: Store) -> Result<Self, ConfigError> {
+    /// With the commands that run here, the Jobs of a cluster, the secrets of calls, and the runs that others wait for.
+    pub fn new(processes: Processes, jobs: Jobs, secrets: &Secrets, store: Store) -> Result<Self, ConfigError> {
         let channels = Channels::new();
         Ok(Self {
             processes,
             http: Http::new(secrets.clone())?,
             grpc: Grpc::new(channels.clone(), secrets.clone()),
             service: Service::new(channels),
+            jobs,
             store,
         })
     }
@@ -194,6 +199,7 @@ impl Executors {
             Work::Http(spec) => self.http.run(attempt, spec, begin, cancel).await,
             Work::Grpc(spec) => self.grpc.run(attempt, spec, begin, cancel).await,
             Work::Service(spec) => self.service.run(attempt, spec, begin, cancel).await,
+            Work::Job(wanted) => self.jobs.run(attempt, wanted, begin, cancel).await,
         }
     }
 }

@@ -16,7 +16,8 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
-    Error, apply,
+    Error,
+    apply::{self, Able},
     exec::Grpc,
     state::RunState,
     store::{Flow, FlowId, FlowRow, NewRun, RunId, RunQuery, RunRow, Store},
@@ -39,12 +40,13 @@ type Answer<T> = Result<Response<T>, Status>;
 pub struct Service {
     store: Store,
     grpc: Grpc,
+    able: Able,
 }
 
 impl Service {
-    /// Over a store. `grpc` knows which methods there are.
-    pub fn new(store: Store, grpc: Grpc) -> Self {
-        Self { store, grpc }
+    /// Over a store. `grpc` knows which methods there are, `able` what else can be done.
+    pub fn new(store: Store, grpc: Grpc, able: Able) -> Self {
+        Self { store, grpc, able }
     }
 
     /// For a server.
@@ -94,8 +96,10 @@ impl Service {
             Err(faults) => return Ok(refused(faults)),
         };
         // All that is wrong is said together, and nobody is kept waiting in a transaction.
-        let (unknown, planned) =
-            tokio::join!(apply::unknown_methods(&given, &self.grpc), apply::apply(&given, &self.store, true),);
+        let (unknown, planned) = tokio::join!(
+            apply::unknown_methods(&given, &self.grpc),
+            apply::apply(&given, &self.store, self.able, true),
+        );
         let changes = match planned? {
             Ok(changes) if unknown.is_empty() => changes,
             Ok(_) => return Ok(refused(Faults(unknown))),
@@ -108,7 +112,7 @@ impl Service {
         let changes = if request.dry_run {
             changes
         } else {
-            match apply::apply(&given, &self.store, false).await? {
+            match apply::apply(&given, &self.store, self.able, false).await? {
                 Ok(changes) => changes,
                 Err(faults) => return Ok(refused(faults)),
             }

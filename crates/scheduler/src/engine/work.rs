@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
-    document::{Action, Grpc, Http, Process, Service, WaitRun},
-    exec::Attempt,
+    document::{Action, Grpc, Http, Job, Process, Service, WaitRun},
+    exec::{Attempt, Items, Wanted},
     plan::Planned,
     render::{self, Context},
     store::{Launch, Outcome, RunInfo, WHOLE},
@@ -28,6 +28,8 @@ pub enum Work {
     Grpc(Grpc),
     /// Something that a service does.
     Service(Service),
+    /// A Kubernetes Job.
+    Job(Box<Wanted>),
     /// Waits for a run of another DAG.
     WaitRun(WaitRun),
 }
@@ -90,11 +92,14 @@ fn read(
     }
     let context = context(launch, run, planned, outputs);
     let rendered = |value: &Value| render::render(value, &context).map_err(|fault| fault.to_string());
+    let mut shards = None;
     if let Some(each) = planned.task.for_each.as_ref().filter(|_| is_group(planned, launch)) {
-        return match rendered(&each.items)? {
-            Value::Array(items) => Ok(Prepared::Done(Outcome::Expanded(items))),
-            other => Err(format!("forEach.in: expected a list, got {}", kind_of(&other))),
-        };
+        match rendered(&each.items)? {
+            // One Job for all of them, unless there is nothing to do.
+            Value::Array(items) if planned.task.is_indexed() && !items.is_empty() => shards = Some(items),
+            Value::Array(items) => return Ok(Prepared::Done(Outcome::Expanded(items))),
+            other => return Err(format!("forEach.in: expected a list, got {}", kind_of(&other))),
+        }
     }
     let action = planned.task.actions().next().ok_or("says nothing to do")?;
     Ok(Prepared::Work(match action {
@@ -120,8 +125,23 @@ fn read(
             let spec: crate::document::Wait = typed(&rendered(&json!(spec))?)?;
             Work::WaitRun(spec.run.ok_or("waits for what this version cannot wait for")?)
         }
-        Action::Job(_) => return Err("this version cannot run Kubernetes Jobs".to_owned()),
+        Action::Job(spec) => Work::Job(Box::new(job(run, planned, typed(&rendered(&json!(spec))?)?, shards))),
     }))
+}
+
+/// A Job with what the binding and the rest of the task say of it.
+fn job(run: &RunInfo, planned: &Planned, mut spec: Job, shards: Option<Vec<Value>>) -> Wanted {
+    bind(run, &mut spec.secrets);
+    if let Some(image) = run.binding.as_ref().and_then(|binding| binding.spec.images.get(&spec.image)) {
+        spec.image.clone_from(image);
+    }
+    let task = &planned.task;
+    let shards = shards.map(|values| Items {
+        values,
+        parallel: task.for_each.as_ref().and_then(|each| each.max_parallel),
+        retries: task.retry.as_ref().map_or(0, |retry| retry.max),
+    });
+    Wanted { spec, limit: task.timeout.execution.map(Duration::from), shards }
 }
 
 /// Whether the task's condition holds.
@@ -165,7 +185,22 @@ fn bind(run: &RunInfo, secrets: &mut BTreeMap<String, String>) {
 }
 
 /// Fields that hold texts, or are one.
-const TEXTS: [&str; 8] = ["argv", "env", "dir", "method", "url", "headers", "endpoint", "metadata"];
+const TEXTS: [&str; 14] = [
+    "argv",
+    "env",
+    "dir",
+    "method",
+    "url",
+    "headers",
+    "endpoint",
+    "metadata",
+    "image",
+    "command",
+    "args",
+    "namespace",
+    "serviceAccount",
+    "secrets",
+];
 
 /// A spec. Where a text is wanted and an expression gave something else, its JSON is taken: `["--limit", "{{ params.limit }}"]`.
 fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
@@ -177,6 +212,9 @@ fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
             Some(other) => make_text(other),
             None => {}
         }
+    }
+    if let Some(Value::Object(kinds)) = value.get_mut("resources") {
+        kinds.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut).for_each(make_text);
     }
     serde_json::from_value(value).map_err(|error| format!("rendered, it does not fit: {error}"))
 }
