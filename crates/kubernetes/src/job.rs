@@ -4,7 +4,7 @@ mod manifest;
 mod name;
 mod state;
 
-pub(crate) use manifest::MANAGED_BY;
+pub(crate) use manifest::{CONTAINER, MANAGED_BY};
 pub use manifest::{config_map, manifest};
 pub use name::{label, name};
 pub use state::{Exit, Finish, Pod, Problem, State};

@@ -123,7 +123,8 @@ impl Jobs {
     /// The end of a pod's log, at most so many bytes; empty where there is none any more.
     pub async fn tail(&self, key: &Key, pod: &str, most: usize) -> Result<String> {
         let api = self.api::<PodManifest>(key);
-        let wanted = LogParams { tail_lines: Some(LINES), ..LogParams::default() };
+        let wanted =
+            LogParams { container: Some(job::CONTAINER.to_owned()), tail_lines: Some(LINES), ..LogParams::default() };
         let read = async {
             let stream = api.log_stream(pod, &wanted).await?;
             log::end_of(stream, most).await.map_err(kube::Error::ReadEvents)

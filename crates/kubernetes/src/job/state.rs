@@ -10,7 +10,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{Job, manifest::INDEX};
+use super::{
+    Job,
+    manifest::{CONTAINER, INDEX},
+};
 
 /// What a message of Kubernetes may have, in bytes: it is told to people.
 const MAX_SAID: usize = 2048;
@@ -117,7 +120,9 @@ impl From<&Manifest> for State {
 impl From<&PodManifest> for Pod {
     fn from(pod: &PodManifest) -> Self {
         let status = pod.status.as_ref();
-        let container = status.and_then(|status| status.container_statuses.as_ref()?.first());
+        // There may be others that somebody adds to every pod.
+        let containers = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+        let container = containers.iter().find(|it| it.name == CONTAINER);
         let state = container.and_then(|it| it.state.as_ref());
         let waiting = state
             .and_then(|state| state.waiting.as_ref())

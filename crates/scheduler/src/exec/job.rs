@@ -175,7 +175,7 @@ impl One<'_> {
         match begin {
             Begin::New if self.cancel.is_cancelled() => return Begun::Ended(End::Cancelled),
             Begin::New => {}
-            Begin::Again => match self.insist("look for a job", || self.client.get(self.job)).await {
+            Begin::Again => match self.look().await {
                 Err(error) => return Begun::Ended(refused(&error)),
                 Ok(Some(state)) => return Begun::There(state),
                 Ok(None) if self.cancel.is_cancelled() => return Begun::Ended(End::Cancelled),
@@ -191,27 +191,49 @@ impl One<'_> {
     }
 
     async fn make(&self) -> Begun {
-        let mut pauses = self.pauses();
+        let (mut pauses, mut tried) = (self.pauses(), false);
         loop {
             // Not dropped when it is cancelled: what arrives after the word to end would never end.
             let error = match self.client.create(self.job).await {
                 Ok(state) => return Begun::There(state),
                 Err(error) => error,
             };
-            if !error.is_retriable() {
-                return Begun::Ended(refused(&error));
+            let refused = !error.is_retriable();
+            if refused && !tried {
+                return Begun::Ended(self::refused(&error));
             }
-            self.note("make a job", &error);
-            tokio::select! {
-                () = sleep(pauses.next().unwrap_or(self.pace.pauses.1)) => {}
-                () = self.cancel.cancelled() => {
-                    self.stop(None).await;
-                    return match self.insist("look for a job", || self.client.get(self.job)).await {
-                        Ok(Some(state)) => Begun::There(state),
-                        Ok(None) | Err(_) => Begun::Ended(End::Cancelled),
-                    };
+            if !refused {
+                self.note("make a job", &error);
+                tokio::select! {
+                    () = sleep(pauses.next().unwrap_or(self.pace.pauses.1)) => {}
+                    () = self.cancel.cancelled() => {}
                 }
             }
+            // One of those that were not answered may have got through.
+            tried = true;
+            if !refused && self.cancel.is_cancelled() {
+                self.stop(None).await;
+            } else if !refused {
+                continue;
+            }
+            return match self.look().await {
+                Ok(Some(state)) => Begun::There(state),
+                Ok(None) | Err(_) if refused => Begun::Ended(self::refused(&error)),
+                Ok(None) | Err(_) => Begun::Ended(End::Cancelled),
+            };
+        }
+    }
+
+    /// The Job as it is now. Nothing else than an answer will do: what is taken for gone is launched again. An error if it is
+    /// of something else.
+    async fn look(&self) -> Result<Option<State>, Error> {
+        let mut pauses = self.pauses();
+        loop {
+            match self.client.get(self.job).await {
+                Err(error) if !matches!(error, Error::Foreign { .. }) => self.note("look for a job", &error),
+                other => return other,
+            }
+            sleep(pauses.next().unwrap_or(self.pace.pauses.1)).await;
         }
     }
 
@@ -266,7 +288,7 @@ impl One<'_> {
             let seen = self.following.seen();
             if seen.missed || Instant::now() >= look {
                 look = Instant::now() + self.pace.look;
-                match self.insist("look at a job", || self.client.get(self.job)).await {
+                match self.look().await {
                     Ok(Some(now)) => state = now,
                     Ok(None) | Err(_) => return self.gone(told, stopped, log),
                 }
@@ -325,7 +347,8 @@ impl One<'_> {
             stuck |= pod.problem.is_some_and(|it| self.patience(&it.reason).is_some());
             !stuck
         });
-        listed.await.is_ok() && if problem.reason == NO_PODS { !any } else { stuck }
+        let listed = listed.await.is_ok();
+        listed && if problem.reason == NO_PODS { !any } else { stuck }
     }
 
     /// A problem, for a person. Of pods that cannot be made only Kubernetes' events tell.
@@ -428,7 +451,8 @@ impl One<'_> {
     }
 
     fn note(&self, what: &str, error: &Error) {
-        tracing::warn!(attempt = self.attempt.name, job = self.job.key.name, %error, "cannot {what}, trying again");
+        let (attempt, job) = (&self.attempt.name, &self.job.key.name);
+        tracing::warn!(attempt, job, what, %error, "kubernetes does not do it, trying again");
     }
 }
 
