@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a story ends at the first surprise")]
 
 mod cluster;
+mod jobs;
 mod nodes;
 mod pods;

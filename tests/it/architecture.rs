@@ -19,6 +19,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     ("kafka", &["core", "runtime"]),
     ("aws", &["core", "runtime"]),
     ("postgres", &["core", "runtime"]),
+    ("kubernetes", &["core", "runtime"]),
     ("gateway", LIBRARIES),
     ("registry", LIBRARIES),
     ("scorer", LIBRARIES),
@@ -33,10 +34,11 @@ const ALLOWED: [(&str, &[&str]); 20] = [
 ];
 
 /// What a service may use.
-const LIBRARIES: &[&str] = &["core", "proto", "schema", "scoring", "policy", "runtime", "kafka", "aws", "postgres"];
+const LIBRARIES: &[&str] =
+    &["core", "proto", "schema", "scoring", "policy", "runtime", "kafka", "aws", "postgres", "kubernetes"];
 
 /// Crates of others that only one crate of ours may touch, so that it can be replaced in one place.
-const WRAPPED: [(&str, &str); 8] = [
+const WRAPPED: [(&str, &str); 10] = [
     ("aws-config", "aws"),
     ("aws-sdk-s3", "aws"),
     ("aws-sdk-sqs", "aws"),
@@ -45,6 +47,8 @@ const WRAPPED: [(&str, &str); 8] = [
     ("deadpool-postgres", "postgres"),
     ("refinery", "postgres"),
     ("cel", "policy"),
+    ("kube", "kubernetes"),
+    ("k8s-openapi", "kubernetes"),
 ];
 
 /// Crate of ours (without prefix) to its direct dependencies that ship.

@@ -26,11 +26,15 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     Error,
     document::{Binding, Dag, Document, Task, TaskTemplate},
-    exec::NO_KAFKA,
+    exec::{NO_KAFKA, secret_key},
     plan::{Hash, Plan, Templates},
+    render::is_templated,
     store::{Bound, Known, Planned, Store, Writes},
 };
 
+/// What is said of a Job where there is no cluster.
+const NO_CLUSTER: &str =
+    "this scheduler has no Kubernetes cluster: give it --kubeconfig (MILLRACE_KUBECONFIG), or run it in one";
 /// How far a line of a document may be indented.
 const MAX_INDENT: usize = 500;
 
@@ -41,6 +45,8 @@ pub struct Abilities {
     pub signals: bool,
     /// Kafka, for waits.
     pub topics: bool,
+    /// A Kubernetes cluster, for Jobs.
+    pub jobs: bool,
 }
 
 /// A document that was given, read.
@@ -261,6 +267,7 @@ impl Deciding<'_> {
         match Plan::new(dag, &source, &self.templates, self.now) {
             Ok(plan) => {
                 self.pools(&name, &pools(&plan.dag), &source);
+                self.secrets(&plan.dag, &source);
                 self.faults.extend(self.abilities.lacking(&plan.dag, &source));
                 plans.insert(name, New { source, plan: Arc::new(plan), before, given });
             }
@@ -271,13 +278,39 @@ impl Deciding<'_> {
         }
     }
 
-    /// Every pool that a DAG names is there and large enough, unless all of its bindings give it another name.
-    fn pools(&mut self, dag: &str, pools: &[(String, String, u32)], source: &Source) {
+    /// The bindings that a DAG will have.
+    fn bindings_of(&self, dag: &str) -> Vec<Binding> {
         let known =
             self.known.bindings.values().filter_map(|body| serde_json::from_value::<Binding>(body.clone()).ok());
         let given = |name: &str| self.bound.iter().any(|it| it.metadata.name == name);
         let known = known.filter(|it| !given(&it.metadata.name));
-        let bindings: Vec<Binding> = known.chain(self.bound.iter().cloned()).filter(|it| it.spec.dag == dag).collect();
+        known.chain(self.bound.iter().cloned()).filter(|it| it.spec.dag == dag).collect()
+    }
+
+    /// Every secret of a Job is one of Kubernetes, by itself or by what the bindings say.
+    fn secrets(&mut self, dag: &Dag, source: &Source) {
+        let jobs = dag.spec.tasks.iter().filter_map(|(name, task)| Some((name, task.job.as_ref()?)));
+        let named: Vec<_> = jobs.flat_map(|(task, job)| job.secrets.iter().map(move |it| (task, it))).collect();
+        if named.is_empty() {
+            return;
+        }
+        let bindings = self.bindings_of(&dag.metadata.name);
+        for (task, (variable, secret)) in named {
+            let bound = bindings.iter().map(|it| it.spec.secrets.get(secret).unwrap_or(secret));
+            let mut all = bound.chain(bindings.is_empty().then_some(secret));
+            if let Some(wrong) = all.find(|it| secret_key(it).is_none() && !is_templated(&Value::String((*it).clone())))
+            {
+                let message = format!(
+                    "{wrong:?} is not a Kubernetes secret and its key, `name/key`, and no binding says which it is"
+                );
+                self.faults.push(source.fault(&format!("/spec/tasks/{task}/job/secrets/{variable}"), message));
+            }
+        }
+    }
+
+    /// Every pool that a DAG names is there and large enough, unless all of its bindings give it another name.
+    fn pools(&mut self, dag: &str, pools: &[(String, String, u32)], source: &Source) {
+        let bindings = self.bindings_of(dag);
         for (task, pool, slots) in pools {
             let names: BTreeSet<&String> = match bindings.as_slice() {
                 [] => [pool].into(),
@@ -417,8 +450,8 @@ impl Abilities {
         }
         for (name, task) in &dag.spec.tasks {
             let place = format!("/spec/tasks/{name}");
-            if task.job.is_some() {
-                faults.push(source.fault(&format!("{place}/job"), "this version does not run Kubernetes Jobs"));
+            if task.job.is_some() && !self.jobs {
+                faults.push(source.fault(&format!("{place}/job"), NO_CLUSTER));
             }
             if !self.topics && task.wait.as_ref().is_some_and(|wait| wait.topic.is_some()) {
                 faults.push(source.fault(&format!("{place}/wait/topic"), NO_KAFKA));

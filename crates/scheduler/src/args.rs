@@ -1,17 +1,15 @@
+mod around;
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
-use millrace_core::record::SIGNALS_TOPIC;
-use millrace_kafka::Admin;
 use millrace_postgres::{Pool, check, migrate};
 use millrace_runtime::{ConfigError, Shutdown, grpc, tls};
-use millrace_schema::client;
 use tokio::net::TcpListener;
 
+use self::around::Around;
 use crate::{
-    Teller,
-    apply::Abilities,
     engine::{self, Engine, Metrics},
     exec::{Executors, Processes, Secrets},
     folder,
@@ -41,20 +39,12 @@ struct Serve {
     runtime: millrace_runtime::Args,
     #[command(flatten)]
     postgres: millrace_postgres::Args,
-    /// For signals of deadlines, and for waits.
-    #[command(flatten)]
-    kafka: Option<millrace_kafka::Args>,
-    #[command(flatten)]
-    registry: Option<client::Args>,
     #[command(flatten)]
     tls: tls::Args,
     #[command(flatten)]
-    aws: millrace_aws::Args,
+    around: Around,
     #[command(flatten)]
     work: Work,
-    /// The topic of signals; of several installations on the same brokers each has its own.
-    #[arg(long, env = "MILLRACE_SIGNALS_TOPIC", value_name = "TOPIC", default_value = SIGNALS_TOPIC)]
-    signals_topic: String,
     /// Where gRPC is served.
     #[arg(long, env = "MILLRACE_GRPC_ADDR", default_value = "127.0.0.1:8084", value_name = "ADDR")]
     grpc_addr: SocketAddr,
@@ -129,7 +119,7 @@ impl Args {
 
 impl Serve {
     async fn run(self) -> anyhow::Result<()> {
-        let Self { runtime, postgres, kafka, registry, tls, aws, work, signals_topic, grpc_addr } = self;
+        let Self { runtime, postgres, tls, around, work, grpc_addr } = self;
         let pool = postgres.pool()?;
         let tls = tls.server()?;
         let lease = Duration::from(work.lease);
@@ -140,7 +130,7 @@ impl Serve {
             return Err(ConfigError::new(format!("--fence {}: at least --lease, {}", work.fence, work.lease)).into());
         }
         let processes = work.processes()?;
-        let kafka = kafka.map(|kafka| kafka.client()).transpose()?;
+        let around = around.reach().await?;
         let mut process = runtime.start("scheduler").await?;
         let listener = TcpListener::bind(grpc_addr).await.with_context(|| format!("listen on {grpc_addr}"))?;
         tracing::info!(grpc = %listener.local_addr()?, "listening");
@@ -152,20 +142,9 @@ impl Serve {
             background: work.background.unwrap_or(work.parallelism.div_ceil(2)) as usize,
             drain: DRAIN,
         };
-        let executors = Executors::new(processes.clone(), &Secrets::new(work.secrets.clone()), store.clone())?
-            .with_aws(&aws.client());
-        let executors = match &kafka {
-            Some(kafka) => executors.with_kafka(Admin::new(kafka)?),
-            None => executors,
-        };
-        let teller = match (&kafka, &registry) {
-            (Some(kafka), Some(registry)) => {
-                let registry = client::Client::new(registry).map_err(|error| ConfigError::new(error.to_string()))?;
-                Some(Teller::new(kafka, registry, &signals_topic, &process.meter())?)
-            }
-            _ => None,
-        };
-        let abilities = Abilities { signals: teller.is_some(), topics: executors.has_kafka() };
+        let secrets = Secrets::new(work.secrets.clone());
+        let (abilities, teller) = (around.abilities(), around.teller(&process.meter())?);
+        let executors = around.lend(Executors::new(processes.clone(), &secrets, store.clone())?)?;
         let service =
             Service::new(store.clone(), executors.grpc().clone(), abilities).with_executors(executors.clone());
         let engine = Arc::new(Engine::new(&store, executors, settings, Metrics::new(&process.meter())));

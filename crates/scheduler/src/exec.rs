@@ -13,6 +13,7 @@
 mod calls;
 mod grpc;
 mod http;
+mod job;
 mod process;
 mod rpc;
 mod secrets;
@@ -24,6 +25,8 @@ mod wait;
 
 pub use grpc::{Checked, Grpc};
 pub use http::Http;
+pub use job::{Items, Jobs, Wanted};
+pub(crate) use job::{OURS, secret_key};
 pub use process::{Processes, shim};
 pub use rpc::Channels;
 pub use secrets::Secrets;
@@ -153,12 +156,13 @@ pub struct Executors {
     http: Http,
     grpc: Grpc,
     service: Service,
+    jobs: Jobs,
     waits: Waits,
 }
 
 impl Executors {
     /// With the commands that run here, the secrets of calls, and the runs that others wait for. What AWS has is where the
-    /// environment says, and no Kafka is known.
+    /// environment says; no Kafka and no cluster are known.
     pub fn new(processes: Processes, secrets: &Secrets, store: Store) -> Result<Self, ConfigError> {
         let channels = Channels::new();
         Ok(Self {
@@ -166,6 +170,7 @@ impl Executors {
             http: Http::new(secrets.clone())?,
             grpc: Grpc::new(channels.clone(), secrets.clone()),
             service: Service::new(channels),
+            jobs: Jobs::default(),
             waits: Waits::new(store, &millrace_aws::Args::default().client()),
         })
     }
@@ -174,6 +179,12 @@ impl Executors {
     #[must_use]
     pub fn with_aws(self, client: &millrace_aws::Client) -> Self {
         Self { waits: self.waits.with_aws(client), ..self }
+    }
+
+    /// Runs Jobs.
+    #[must_use]
+    pub fn with_jobs(self, jobs: Jobs) -> Self {
+        Self { jobs, ..self }
     }
 
     /// Waits for topics.
@@ -219,6 +230,7 @@ impl Executors {
             Work::Http(spec) => self.http.run(attempt, spec, begin, cancel).await,
             Work::Grpc(spec) => self.grpc.run(attempt, spec, begin, cancel).await,
             Work::Service(spec) => self.service.run(attempt, spec, begin, cancel).await,
+            Work::Job(wanted) => self.jobs.run(attempt, wanted, begin, cancel).await,
         }
     }
 }

@@ -8,9 +8,13 @@ const TEMPLATE: &str =
 const BINDING: &str = "apiVersion: millrace.dev/v1\nkind: Binding\nmetadata: {name: acme}\nspec: {dag: hourly, params: {model: challenger}}\n";
 
 fn apply(texts: &[&str], known: &Known) -> Result<Decision, String> {
+    apply_where(texts, known, Abilities::default())
+}
+
+fn apply_where(texts: &[&str], known: &Known, abilities: Abilities) -> Result<Decision, String> {
     let named: Vec<(String, &str)> = texts.iter().enumerate().map(|(n, text)| (format!("{n}.yaml"), *text)).collect();
     parse(named.iter().map(|(name, text)| (name.as_str(), *text)))
-        .and_then(|given| decide(&given, known, Abilities::default(), Timestamp::UNIX_EPOCH))
+        .and_then(|given| decide(&given, known, abilities, Timestamp::UNIX_EPOCH))
         .map_err(|faults| faults.to_string())
 }
 
@@ -128,6 +132,24 @@ fn what_this_scheduler_cannot_do_is_refused() {
     for what in ["$.spec.tasks.score.job: ", "$.spec.tasks.w.wait.topic: ", "$.spec.deadlines: "] {
         assert!(refused.contains(what), "{refused}");
     }
+}
+
+#[test]
+fn jobs_need_a_cluster_and_secrets_of_kubernetes() {
+    let job = |job: &str| DAG.replace("{use: scoring, retry: {max: 2}}", &format!("{{job: {job}}}"));
+    let dag = job("{image: score, secrets: {PASSWORD: db}}");
+    let nowhere = apply(&[&job("{image: score}")], &Known::default()).unwrap_err();
+    assert!(nowhere.contains("$.spec.tasks.score.job: ") && nowhere.contains("--kubeconfig"), "{nowhere}");
+
+    let somewhere =
+        |texts: &[&str]| apply_where(texts, &Known::default(), Abilities { jobs: true, ..Abilities::default() });
+    let unbound = somewhere(&[&dag]).unwrap_err();
+    assert!(unbound.contains("$.spec.tasks.score.job.secrets.PASSWORD: ") && unbound.contains("name/key"), "{unbound}");
+    let bound = BINDING
+        .replace("params: {model: challenger}", "images: {score: 'registry/score:2'}, secrets: {db: acme/password}");
+    somewhere(&[&dag, &bound]).unwrap();
+    let wrong = somewhere(&[&dag, &bound.replace("acme/password", "acme")]).unwrap_err();
+    assert!(wrong.contains("\"acme\" is not a Kubernetes secret"), "{wrong}");
 }
 
 #[test]

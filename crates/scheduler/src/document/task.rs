@@ -100,6 +100,13 @@ impl Task {
     }
 }
 
+impl Task {
+    /// Whether its items are the shards of one Job, and not instances of it.
+    pub fn is_indexed(&self) -> bool {
+        self.for_each.is_some() && self.job.as_ref().is_some_and(|job| job.indexed)
+    }
+}
+
 impl Action<'_> {
     /// The field that says it.
     pub fn name(&self) -> &'static str {
@@ -355,10 +362,11 @@ pub struct Job {
     /// Arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// The container's environment.
+    /// The container's environment. `$(NAME)` stands for the value of another variable, here and in arguments.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// Names of Kubernetes secrets, as `name/key`, by the names of the environment variables that hold them.
+    /// Names of Kubernetes secrets, as `name/key` or as what a binding says for them, by the names of the environment
+    /// variables that hold them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
     /// The namespace; without one, the scheduler's.
@@ -367,13 +375,18 @@ pub struct Job {
     /// The service account of its pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<String>,
-    /// Requests and limits, as Kubernetes has them.
+    /// The user that it runs as, by number; without one, the image's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub user: Option<i64>,
+    /// `requests` and `limits`, as Kubernetes has them: `{limits: {memory: 1Gi}}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: BTreeMap<String, BTreeMap<String, String>>,
-    /// All instances of a mapped task are one indexed Job.
+    /// A mapped task is one Job with a pod for each item, which finds its item as JSON in `/millrace/item` and its number in
+    /// `MILLRACE_ITEM`. Kubernetes tries a pod that fails again, as often as `retry.max` says.
     #[serde(default)]
     pub indexed: bool,
-    /// It may be interrupted: that is a try again which does not count.
+    /// Its node may be taken away to save money. An interruption is a try again that does not count, with or without this.
     #[serde(default)]
     pub spot: bool,
 }

@@ -27,7 +27,7 @@ impl Engine {
         cancel: CancellationToken,
     ) -> Report {
         let planned = &run.plan.tasks[launch.key.task as usize];
-        let given = self.insist("read what it asks for", || self.given(&run, planned)).await;
+        let given = self.insist("read what it asks for", || Given::read(&self.store, &run, planned)).await;
         let prepared = match given {
             Ok(given) => work::prepare(&launch, &run, given),
             Err(error) => {
@@ -46,22 +46,24 @@ impl Engine {
         }
         let limit = planned.task.timeout.execution.map(Duration::from);
         let stop = cancel.child_token();
+        // What was ended for this is not to be begun again.
+        let late = limit.filter(|limit| passed(&attempt) >= *limit && !cancel.is_cancelled());
+        if late.is_some() {
+            stop.cancel();
+        }
         let performed = self.executors.run(&attempt, &work, run.values.logical_date, begin, &stop);
         tokio::pin!(performed);
-        let ended = tokio::select! {
-            ended = &mut performed => ended,
-            limit = expired(&attempt, limit) => {
-                stop.cancel();
-                too_long(performed.await, limit)
-            }
+        let ended = match late {
+            Some(limit) => too_long(performed.await, limit),
+            None => tokio::select! {
+                ended = &mut performed => ended,
+                limit = expired(&attempt, limit) => {
+                    stop.cancel();
+                    too_long(performed.await, limit)
+                }
+            },
         };
         report(&launch, planned, ended)
-    }
-
-    async fn given(&self, run: &RunInfo, planned: &Planned) -> Result<Given> {
-        let outputs = self.store.outputs(run, &planned.reads).await?;
-        let events = if planned.reads_events { Some(self.store.events_of(run.id).await?) } else { None };
-        Ok(Given { outputs, events })
     }
 }
 
@@ -75,9 +77,12 @@ fn report(launch: &Launch, planned: &Planned, ended: Ended) -> Report {
 /// Ends when an attempt has gone on for as long as it may, counted from its launch, whoever looked after it.
 async fn expired(attempt: &Attempt, limit: Option<Duration>) -> Duration {
     let Some(limit) = limit else { return std::future::pending().await };
-    let passed = Timestamp::now().duration_since(attempt.launched_at).max(SignedDuration::ZERO).unsigned_abs();
-    tokio::time::sleep(limit.saturating_sub(passed)).await;
+    tokio::time::sleep(limit.saturating_sub(passed(attempt))).await;
     limit
+}
+
+fn passed(attempt: &Attempt) -> Duration {
+    Timestamp::now().duration_since(attempt.launched_at).max(SignedDuration::ZERO).unsigned_abs()
 }
 
 /// What it was told to end for is what it has failed for; what it has done all the same is done.

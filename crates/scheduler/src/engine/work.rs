@@ -3,14 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
-    document::{Action, Grpc, Http, Process, Service, Wait},
-    exec::{Attempt, Want},
+    Error,
+    document::{Action, Grpc, Http, Job, Process, Service, Wait},
+    exec::{Attempt, Items, Want, Wanted},
     plan::Planned,
     render::{self, Context},
-    store::{Launch, Outcome, RunInfo, WHOLE},
+    store::{Launch, Outcome, RunInfo, Store, WHOLE},
 };
 
 /// What an attempt does, everything in it rendered.
@@ -28,6 +29,8 @@ pub enum Work {
     Grpc(Grpc),
     /// Something that a service does.
     Service(Service),
+    /// A Kubernetes Job.
+    Job(Box<Wanted>),
     /// Waits for something to be there.
     Wait(Want),
 }
@@ -48,6 +51,14 @@ pub(super) struct Given {
     pub(super) outputs: BTreeMap<String, Value>,
     /// The events that made the run; none where it does not ask.
     pub(super) events: Option<Vec<Value>>,
+}
+
+impl Given {
+    pub(super) async fn read(store: &Store, run: &RunInfo, planned: &Planned) -> Result<Self, Error> {
+        let outputs = store.outputs(run, &planned.reads).await?;
+        let events = if planned.reads_events { Some(store.events_of(run.id).await?) } else { None };
+        Ok(Given { outputs, events })
+    }
 }
 
 /// Whether a launch is the group of a mapped task, which is done when its list is there.
@@ -94,11 +105,14 @@ fn read(launch: &Launch, run: &RunInfo, planned: &Planned, given: Given) -> Resu
     }
     let context = context(launch, run, planned, given);
     let rendered = |value: &Value| render::render(value, &context).map_err(|fault| fault.to_string());
+    let mut shards = None;
     if let Some(each) = planned.task.for_each.as_ref().filter(|_| is_group(planned, launch)) {
-        return match rendered(&each.items)? {
-            Value::Array(items) => Ok(Prepared::Done(Outcome::Expanded(items))),
-            other => Err(format!("forEach.in: expected a list, got {}", kind_of(&other))),
-        };
+        match rendered(&each.items)? {
+            // One Job for all of them, unless there is nothing to do.
+            Value::Array(items) if planned.task.is_indexed() && !items.is_empty() => shards = Some(items),
+            Value::Array(items) => return Ok(Prepared::Done(Outcome::Expanded(items))),
+            other => return Err(format!("forEach.in: expected a list, got {}", kind_of(&other))),
+        }
     }
     let action = planned.task.actions().next().ok_or("says nothing to do")?;
     Ok(Prepared::Work(match action {
@@ -127,16 +141,32 @@ fn read(launch: &Launch, run: &RunInfo, planned: &Planned, given: Given) -> Resu
             }
             Work::Wait(Want::of(spec).ok_or("says nothing to wait for")?)
         }
-        Action::Job(_) => return Err("this version cannot run Kubernetes Jobs".to_owned()),
+        Action::Job(spec) => Work::Job(Box::new(job(run, planned, typed(&rendered(&json!(spec))?)?, shards))),
     }))
 }
 
 /// What a launch waits for, where it is a wait.
-pub fn wanted(launch: &Launch, run: &RunInfo, outputs: BTreeMap<String, Value>) -> Option<Want> {
-    match prepare(launch, run, outputs) {
-        Prepared::Work(Work::Wait(want)) => Some(want),
-        Prepared::Work(_) | Prepared::Done(_) => None,
+pub async fn wanted(store: &Store, launch: &Launch, run: &RunInfo) -> Result<Option<Want>, Error> {
+    let given = Given::read(store, run, &run.plan.tasks[launch.key.task as usize]).await?;
+    match prepare(launch, run, given) {
+        Prepared::Work(Work::Wait(want)) => Ok(Some(want)),
+        Prepared::Work(_) | Prepared::Done(_) => Ok(None),
     }
+}
+
+/// A Job with what the binding and the rest of the task say of it.
+fn job(run: &RunInfo, planned: &Planned, mut spec: Job, shards: Option<Vec<Value>>) -> Wanted {
+    bind(run, &mut spec.secrets);
+    if let Some(image) = run.binding.as_ref().and_then(|binding| binding.spec.images.get(&spec.image)) {
+        spec.image.clone_from(image);
+    }
+    let task = &planned.task;
+    let shards = shards.map(|values| Items {
+        values,
+        parallel: task.for_each.as_ref().and_then(|each| each.max_parallel),
+        retries: task.retry.as_ref().map_or(0, |retry| retry.max),
+    });
+    Wanted { spec, limit: task.timeout.execution.map(Duration::from), shards }
 }
 
 /// Whether the task's condition holds.
@@ -184,7 +214,22 @@ fn bind(run: &RunInfo, secrets: &mut BTreeMap<String, String>) {
 }
 
 /// Fields that hold texts, or are one.
-const TEXTS: [&str; 8] = ["argv", "env", "dir", "method", "url", "headers", "endpoint", "metadata"];
+const TEXTS: [&str; 14] = [
+    "argv",
+    "env",
+    "dir",
+    "method",
+    "url",
+    "headers",
+    "endpoint",
+    "metadata",
+    "image",
+    "command",
+    "args",
+    "namespace",
+    "serviceAccount",
+    "secrets",
+];
 
 /// A spec. Where a text is wanted and an expression gave something else, its JSON is taken: `["--limit", "{{ params.limit }}"]`.
 fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
@@ -196,6 +241,9 @@ fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
             Some(other) => make_text(other),
             None => {}
         }
+    }
+    if let Some(Value::Object(kinds)) = value.get_mut("resources") {
+        kinds.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut).for_each(make_text);
     }
     serde_json::from_value(value).map_err(|error| format!("rendered, it does not fit: {error}"))
 }

@@ -1,5 +1,7 @@
 //! What the JSON Schema of a DAG cannot say.
 
+mod job;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -184,8 +186,10 @@ impl Checker<'_> {
         if let Some(each) = &self.task.for_each {
             self.for_each(each);
         }
-        if self.task.job.as_ref().is_some_and(|job| job.indexed) && self.task.for_each.is_none() {
-            self.fault("/job/indexed", "is for mapped tasks: there is no `forEach`");
+        if let Some(job) = &self.task.job {
+            for (field, problem) in job::problems(job, self.task) {
+                self.fault(&field, problem);
+            }
         }
     }
 
@@ -279,7 +283,16 @@ impl Checker<'_> {
         if let Value::Object(fields) = &mut self.fields {
             fields.retain(|field, _| !NO_TEMPLATES.contains(&field.as_str()));
         }
-        let found = names.check(&self.fields);
+        let mut found = names.check(&self.fields);
+        if let Some(each) = self.task.for_each.as_ref().filter(|_| self.task.is_indexed()) {
+            names.item = None;
+            found = names.check(&self.fields);
+            let item = format!("`{}", each.name);
+            let of_item = |message: &str| message.strip_prefix(&item).is_some_and(|rest| rest.starts_with(['`', '.']));
+            for fault in found.iter_mut().filter(|fault| of_item(&fault.message)) {
+                fault.message = format!("`{}` is not there: {}", each.name, job::NO_ITEM);
+            }
+        }
         self.say("", found);
     }
 

@@ -29,11 +29,12 @@ spec:
         method: pipeline.v1.Ingest/Pull
         request: {from: "{{ data_interval_start }}", to: "{{ data_interval_end }}", limit: "{{ params.limit }}"}
       timeout: {execution: 10m}
+      retry: {max: 4, backoff: {initial: 10s, factor: 2, max: 5m}, unless: "code == 'NOT_FOUND'"}
     score:
       needs: [extract]
       forEach: {in: "{{ tasks.extract.output.shards }}", as: shard, maxParallel: 50}
-      job: {image: score, args: ["--shard={{ shard }}", "--model={{ params.model }}"], indexed: true, spot: true}
-      retry: {max: 4, backoff: {initial: 10s, factor: 2, max: 5m}, unless: "exit_code == 42"}
+      job: {image: score, args: ["--item=/millrace/item", "--model={{ params.model }}"], indexed: true, spot: true}
+      retry: {max: 4}
       pool: {name: gpu}
     publish:
       needs: [score]
@@ -75,7 +76,7 @@ fn a_whole_dag_is_planned() {
     let names: Vec<&str> = (0..plan.graph.len()).map(|task| plan.graph.name(task)).collect();
     assert_eq!(names, ["extract", "score", "publish"]);
     assert!(matches!(plan.tasks[1].task.actions().next(), Some(Action::Job(job)) if job.indexed));
-    assert!(plan.tasks[2].condition.is_some() && plan.tasks[1].unless.is_some());
+    assert!(plan.tasks[2].condition.is_some() && plan.tasks[0].unless.is_some());
     let due = plan.timetable.as_ref().unwrap().due_after(now()).unwrap();
     assert_eq!(due.at, "2026-11-21T00:05:00Z".parse().unwrap());
 }
@@ -124,6 +125,31 @@ fn everything_that_is_wrong_is_said_at_once_with_its_line() {
     }
     assert!(faults.iter().any(|fault| fault.starts_with("13 $.spec.tasks.g.retry.unless: not CEL")), "{faults:?}");
     assert_eq!(faults.len(), expected.len() + 1, "{}", faults.join("\n"));
+}
+
+#[test]
+fn a_job_that_kubernetes_would_not_run_is_refused_with_its_line() {
+    let text = tasks(
+        "    a: {job: {image: ' ', env: {MILLRACE_RUN: x, 1X: y}, secrets: {A: db/}, resources: {limits: {memory: 1GB}, max: {}}}}\n\
+         \x20   b: {forEach: {in: [1], as: shard}, retry: {max: 1, unless: exit_code == 1}, job: {image: x, args: ['{{ shard }}'], indexed: true}}\n\
+         \x20   c: {forEach: {in: [1], as: shard}, job: {image: x, args: ['{{ shard }}', '{{ shards }}']}}\n\
+         \x20   d: {job: {image: 'registry:5000/x@sha256:00', namespace: No, user: 1000, resources: {requests: {cpu: 250m}}}}\n",
+    );
+    let faults = plan(&text).unwrap_err();
+    let expected = [
+        "7 $.spec.tasks.a.job.env.1X: is no name of an environment variable",
+        "7 $.spec.tasks.a.job.env.MILLRACE_RUN: tells of the attempt and cannot be set",
+        "7 $.spec.tasks.a.job.image: is no name of an image",
+        "7 $.spec.tasks.a.job.resources.limits.memory: is no amount as Kubernetes has them: `2`, `500m`, `1.5Gi`",
+        "7 $.spec.tasks.a.job.resources.max: expected `requests` or `limits`",
+        "7 $.spec.tasks.a.job.secrets.A: expected a Kubernetes secret and its key: `name/key`",
+        "8 $.spec.tasks.b.job.args[0]: `shard` is not there: the pods of an indexed Job are all alike; each finds its item as JSON in \
+         the file /millrace/item, and its number in MILLRACE_ITEM",
+        "8 $.spec.tasks.b.retry.unless: Kubernetes tries the pods of an indexed Job again, and asks no condition",
+        "9 $.spec.tasks.c.job.args[1]: `shards` is not there",
+        "10 $.spec.tasks.d.job.namespace: is lower-case letters, digits and dashes",
+    ];
+    assert_eq!(faults, expected);
 }
 
 #[test]

@@ -6,8 +6,7 @@ use futures::future::join_all;
 
 use super::{ITEMS, Service};
 use crate::{
-    Error,
-    engine,
+    Error, engine,
     plan::Plan,
     state::RunState,
     store::{Launch, RunInfo, RunRow, WHOLE},
@@ -28,7 +27,7 @@ impl Service {
         let Some(info) = info else { return Ok(Vec::new()) };
         let mut wanted = Vec::new();
         for launch in launches {
-            wanted.extend(self.wanted(&launch, &info).await?.map(|want| (launch, want)));
+            wanted.extend(engine::wanted(&self.store, &launch, &info).await?.map(|want| (launch, want)));
         }
         let at = info.values.logical_date;
         let looks = wanted.iter().map(|(launch, want)| async move {
@@ -36,12 +35,6 @@ impl Service {
             Waiting { what: named(launch, plan), unmet }
         });
         Ok(join_all(looks).await)
-    }
-
-    async fn wanted(&self, launch: &Launch, info: &Arc<RunInfo>) -> Result<Option<crate::exec::Want>, Error> {
-        let planned = &info.plan.tasks[launch.key.task as usize];
-        let outputs = self.store.outputs(info, &planned.reads).await?;
-        Ok(engine::wanted(launch, info, outputs))
     }
 }
 

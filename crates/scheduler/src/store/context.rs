@@ -75,7 +75,9 @@ impl Store {
             match outputs.get_mut(name) {
                 Some(Value::Array(items)) if item != WHOLE => items.push(output),
                 _ if run.plan.tasks[task as usize].task.for_each.is_some() => {
-                    outputs.insert(name.to_owned(), Value::Array(Vec::new()));
+                    // One of an indexed Job is whole.
+                    let items = if output.is_array() { output } else { Value::Array(Vec::new()) };
+                    outputs.insert(name.to_owned(), items);
                 }
                 _ => {
                     outputs.insert(name.to_owned(), output);
