@@ -9,11 +9,9 @@
 
 mod diff;
 mod methods;
-mod topics;
 
 pub use diff::differences;
 pub use methods::unknown_methods;
-pub use topics::waits_for_topics;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,12 +26,22 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     Error,
     document::{Binding, Dag, Document, Task, TaskTemplate},
+    exec::NO_KAFKA,
     plan::{Hash, Plan, Templates},
     store::{Bound, Known, Planned, Store, Writes},
 };
 
 /// How far a line of a document may be indented.
 const MAX_INDENT: usize = 500;
+
+/// What a scheduler has beside its database, and documents may ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// Kafka and a registry, for signals of deadlines.
+    pub signals: bool,
+    /// Kafka, for waits for topics.
+    pub topics: bool,
+}
 
 /// A document that was given, read.
 #[derive(Debug)]
@@ -142,19 +150,26 @@ fn concerns(given: &[Given]) -> (Vec<String>, Vec<String>, bool) {
 }
 
 /// Puts documents in force: all of them or, where anything is wrong, none. `dry_run`: only says what would change.
-pub async fn apply(given: &[Given], store: &Store, dry_run: bool) -> Result<Result<Vec<Change>, Faults>, Error> {
-    let decided = store.apply(&concerns(given), dry_run, |known| decide(given, known, Timestamp::now())).await?;
+pub async fn apply(
+    given: &[Given],
+    store: &Store,
+    abilities: Abilities,
+    dry_run: bool,
+) -> Result<Result<Vec<Change>, Faults>, Error> {
+    let decide = |known: &Known| decide(given, known, abilities, Timestamp::now());
+    let decided = store.apply(&concerns(given), dry_run, decide).await?;
     Ok(decided.map(|decision| decision.changes))
 }
 
 /// Checks documents against each other and against what is in force, and says what changes.
-pub fn decide(given: &[Given], known: &Known, now: Timestamp) -> Result<Decision, Faults> {
+pub fn decide(given: &[Given], known: &Known, abilities: Abilities, now: Timestamp) -> Result<Decision, Faults> {
     let bound = given.iter().filter_map(|it| match &it.document {
         Document::Binding(binding) => Some((**binding).clone()),
         _ => None,
     });
     let mut deciding = Deciding {
         known,
+        abilities,
         bound: bound.collect(),
         now,
         templates: Templates::default(),
@@ -172,6 +187,7 @@ pub fn decide(given: &[Given], known: &Known, now: Timestamp) -> Result<Decision
 
 struct Deciding<'a> {
     known: &'a Known,
+    abilities: Abilities,
     /// The bindings that were given.
     bound: Vec<Binding>,
     now: Timestamp,
@@ -245,7 +261,7 @@ impl Deciding<'_> {
         match Plan::new(dag, &source, &self.templates, self.now) {
             Ok(plan) => {
                 self.pools(&name, &pools(&plan.dag), &source);
-                self.faults.extend(not_yet(&plan.dag, &source));
+                self.faults.extend(self.abilities.lacking(&plan.dag, &source));
                 plans.insert(name, New { source, plan: Arc::new(plan), before, given });
             }
             Err(Faults(faults)) => {
@@ -390,19 +406,25 @@ impl Deciding<'_> {
     }
 }
 
-/// What documents can say and this version cannot do: better refused than left out.
-fn not_yet(dag: &Dag, source: &Source) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    if !dag.spec.deadlines.is_empty() {
-        faults.push(source.fault("/spec/deadlines", "this version does not watch deadlines"));
-    }
-    for (name, task) in &dag.spec.tasks {
-        let place = format!("/spec/tasks/{name}");
-        if task.job.is_some() {
-            faults.push(source.fault(&format!("{place}/job"), "this version does not run Kubernetes Jobs"));
+impl Abilities {
+    /// What a document asks for and a scheduler cannot do: better refused than left out.
+    fn lacking(self, dag: &Dag, source: &Source) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if !dag.spec.deadlines.is_empty() && !self.signals {
+            let message = "this scheduler could tell nobody of a deadline: it needs --kafka-brokers and --registry-url";
+            faults.push(source.fault("/spec/deadlines", message));
         }
+        for (name, task) in &dag.spec.tasks {
+            let place = format!("/spec/tasks/{name}");
+            if task.job.is_some() {
+                faults.push(source.fault(&format!("{place}/job"), "this version does not run Kubernetes Jobs"));
+            }
+            if task.wait.as_ref().is_some_and(|wait| wait.topic.is_some()) && !self.topics {
+                faults.push(source.fault(&format!("{place}/wait/topic"), NO_KAFKA));
+            }
+        }
+        faults
     }
-    faults
 }
 
 /// Tasks of a DAG that name a pool, the pool, and how many of its slots they need.

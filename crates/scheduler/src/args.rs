@@ -2,11 +2,16 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
+use millrace_core::record::SIGNALS_TOPIC;
+use millrace_kafka::Admin;
 use millrace_postgres::{Pool, check, migrate};
 use millrace_runtime::{ConfigError, Shutdown, grpc, tls};
+use millrace_schema::client;
 use tokio::net::TcpListener;
 
 use crate::{
+    Teller,
+    apply::Abilities,
     engine::{self, Engine, Metrics},
     exec::{Executors, Processes, Secrets},
     folder,
@@ -36,12 +41,20 @@ struct Serve {
     runtime: millrace_runtime::Args,
     #[command(flatten)]
     postgres: millrace_postgres::Args,
+    /// For signals of deadlines.
+    #[command(flatten)]
+    kafka: Option<millrace_kafka::Args>,
+    #[command(flatten)]
+    registry: Option<client::Args>,
     #[command(flatten)]
     tls: tls::Args,
     #[command(flatten)]
     aws: millrace_aws::Args,
     #[command(flatten)]
     work: Work,
+    /// The topic of signals; of several installations on the same brokers each has its own.
+    #[arg(long, env = "MILLRACE_SIGNALS_TOPIC", value_name = "TOPIC", default_value = SIGNALS_TOPIC)]
+    signals_topic: String,
     /// Where gRPC is served.
     #[arg(long, env = "MILLRACE_GRPC_ADDR", default_value = "127.0.0.1:8084", value_name = "ADDR")]
     grpc_addr: SocketAddr,
@@ -115,7 +128,7 @@ impl Args {
 
 impl Serve {
     async fn run(self) -> anyhow::Result<()> {
-        let Self { runtime, postgres, tls, aws, work, grpc_addr } = self;
+        let Self { runtime, postgres, kafka, registry, tls, aws, work, signals_topic, grpc_addr } = self;
         let pool = postgres.pool()?;
         let tls = tls.server()?;
         let lease = Duration::from(work.lease);
@@ -126,6 +139,7 @@ impl Serve {
             return Err(ConfigError::new(format!("--fence {}: at least --lease, {}", work.fence, work.lease)).into());
         }
         let processes = work.processes()?;
+        let kafka = kafka.map(|kafka| kafka.client()).transpose()?;
         let mut process = runtime.start("scheduler").await?;
         let listener = TcpListener::bind(grpc_addr).await.with_context(|| format!("listen on {grpc_addr}"))?;
         tracing::info!(grpc = %listener.local_addr()?, "listening");
@@ -137,9 +151,21 @@ impl Serve {
             background: work.background.unwrap_or(work.parallelism.div_ceil(2)) as usize,
             drain: DRAIN,
         };
-        let executors = Executors::new(processes.clone(), &Secrets::new(work.secrets.clone()), store.clone())?
+        let mut executors = Executors::new(processes.clone(), &Secrets::new(work.secrets.clone()), store.clone())?
             .with_aws(&aws.client());
-        let service = Service::new(store.clone(), executors.grpc().clone()).with_executors(executors.clone());
+        if let Some(kafka) = &kafka {
+            executors = executors.with_kafka(Admin::new(kafka)?);
+        }
+        let teller = match (&kafka, &registry) {
+            (Some(kafka), Some(registry)) => {
+                let registry = client::Client::new(registry).map_err(|error| ConfigError::new(error.to_string()))?;
+                Some(Teller::new(kafka, registry, &signals_topic, &process.meter())?)
+            }
+            _ => None,
+        };
+        let abilities = Abilities { signals: teller.is_some(), topics: executors.has_kafka() };
+        let service =
+            Service::new(store.clone(), executors.grpc().clone(), abilities).with_executors(executors.clone());
         let engine = Arc::new(Engine::new(&store, executors, settings, Metrics::new(&process.meter())));
         let ready = process.readiness("database");
         process.spawn("serve", DRAIN, |shutdown| async move {
@@ -154,13 +180,20 @@ impl Serve {
             let house = keep_house(store.clone(), work.history, shutdown.clone());
             let follow = async {
                 if let Some(folder) = work.documents {
-                    return folder::follow(folder, store.clone(), shutdown.clone()).await;
+                    return folder::follow(folder, store.clone(), abilities, shutdown.clone()).await;
                 }
                 shutdown.wait().await;
                 Ok(())
             };
+            let tell = async {
+                match teller {
+                    Some(teller) => teller.run(store.clone(), shutdown.clone()).await,
+                    None => Ok(()),
+                }
+            };
             let fire = engine::fire_schedules(store.clone(), shutdown.clone());
-            tokio::try_join!(engine.run(shutdown.clone()), fire, follow, house)?;
+            let watch = engine::watch_deadlines(store.clone(), shutdown.clone());
+            tokio::try_join!(engine.run(shutdown.clone()), fire, watch, tell, follow, house)?;
             Ok(())
         });
         process.spawn("sweep", PAUSE, |shutdown| sweep(processes, shutdown));

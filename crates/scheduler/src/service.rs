@@ -5,7 +5,7 @@ mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use millrace_core::{Fault, Faults};
+use millrace_core::Faults;
 use millrace_proto::scheduler::v1::{
     self as pb,
     scheduler_service_server::{SchedulerService, SchedulerServiceServer},
@@ -17,7 +17,8 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
-    Error, apply,
+    Error,
+    apply::{self, Abilities},
     exec::{Executors, Grpc},
     state::RunState,
     store::{Flow, FlowId, FlowRow, NewRun, RunId, RunQuery, RunRow, Store},
@@ -40,14 +41,15 @@ type Answer<T> = Result<Response<T>, Status>;
 pub struct Service {
     store: Store,
     grpc: Grpc,
+    abilities: Abilities,
     /// What looks for what is waited for.
     executors: Option<Executors>,
 }
 
 impl Service {
     /// Over a store. `grpc` knows which methods there are.
-    pub fn new(store: Store, grpc: Grpc) -> Self {
-        Self { store, grpc, executors: None }
+    pub fn new(store: Store, grpc: Grpc, abilities: Abilities) -> Self {
+        Self { store, grpc, abilities, executors: None }
     }
 
     /// With what looks for what is waited for, when somebody asks why.
@@ -103,9 +105,8 @@ impl Service {
             Err(faults) => return Ok(refused(faults)),
         };
         // All that is wrong is said together, and nobody is kept waiting in a transaction.
-        let (unknown, planned) =
-            tokio::join!(apply::unknown_methods(&given, &self.grpc), apply::apply(&given, &self.store, true),);
-        let unknown: Vec<Fault> = unknown.into_iter().chain(self.unwaitable(&given)).collect();
+        let put = |dry_run| apply::apply(&given, &self.store, self.abilities, dry_run);
+        let (unknown, planned) = tokio::join!(apply::unknown_methods(&given, &self.grpc), put(true));
         let changes = match planned? {
             Ok(changes) if unknown.is_empty() => changes,
             Ok(_) => return Ok(refused(Faults(unknown))),
@@ -118,7 +119,7 @@ impl Service {
         let changes = if request.dry_run {
             changes
         } else {
-            match apply::apply(&given, &self.store, false).await? {
+            match put(false).await? {
                 Ok(changes) => changes,
                 Err(faults) => return Ok(refused(faults)),
             }

@@ -10,7 +10,7 @@ const BINDING: &str = "apiVersion: millrace.dev/v1\nkind: Binding\nmetadata: {na
 fn apply(texts: &[&str], known: &Known) -> Result<Decision, String> {
     let named: Vec<(String, &str)> = texts.iter().enumerate().map(|(n, text)| (format!("{n}.yaml"), *text)).collect();
     parse(named.iter().map(|(name, text)| (name.as_str(), *text)))
-        .and_then(|given| decide(&given, known, Timestamp::UNIX_EPOCH))
+        .and_then(|given| decide(&given, known, Abilities::default(), Timestamp::UNIX_EPOCH))
         .map_err(|faults| faults.to_string())
 }
 
@@ -117,11 +117,18 @@ fn what_would_end_the_process_is_refused() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_refused() {
-    let dag = DAG.replace("{use: scoring, retry: {max: 2}}", "{job: {image: score}}\n");
+fn what_this_scheduler_cannot_do_is_refused() {
+    let dag = DAG.replace(
+        "{use: scoring, retry: {max: 2}}",
+        "{job: {image: score}}\n    w: {wait: {topic: {name: mail.events}}}\n    o: {wait: {object: {uri: 's3://inbox/x'}}}",
+    );
     let refused =
-        apply(&[&dag.replace("  tasks:", "  deadlines: [{within: 1h}]\n  tasks:")], &Known::default()).unwrap_err();
-    for what in ["$.spec.tasks.score.job: ", "$.spec.deadlines: "] {
+        apply(&[&dag.replace("  tasks:", "  deadlines: [{within: 1h, after: queued}]\n  tasks:")], &Known::default())
+            .unwrap_err();
+    assert!(!refused.contains("$.spec.tasks.o"), "{refused}");
+    for what in
+        ["$.spec.tasks.score.job: ", "$.spec.tasks.w.wait.topic: this scheduler knows no Kafka", "$.spec.deadlines: "]
+    {
         assert!(refused.contains(what), "{refused}");
     }
 }

@@ -3,14 +3,11 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use millrace_core::Fault;
 
 use super::{ITEMS, Service};
 use crate::{
-    Error,
-    apply::{self, Given},
-    engine,
-    exec::NO_KAFKA,
+    Error, engine,
+    exec::Want,
     plan::Plan,
     state::RunState,
     store::{Launch, RunInfo, RunRow, WHOLE},
@@ -18,14 +15,6 @@ use crate::{
 };
 
 impl Service {
-    /// Tasks that wait for what this scheduler cannot look at.
-    pub(super) fn unwaitable(&self, given: &[Given]) -> Vec<Fault> {
-        match &self.executors {
-            Some(executors) if !executors.has_kafka() => apply::waits_for_topics(given, NO_KAFKA),
-            Some(_) | None => Vec::new(),
-        }
-    }
-
     /// What the waits of a run wait for that have begun, some of them at most.
     pub(super) async fn waits(&self, run: &RunRow, plan: &Plan) -> Result<Vec<Waiting>, Error> {
         let tasks = plan.tasks.iter().enumerate().filter(|(_, it)| it.task.wait.is_some());
@@ -49,7 +38,7 @@ impl Service {
         Ok(join_all(looks).await)
     }
 
-    async fn wanted(&self, launch: &Launch, info: &Arc<RunInfo>) -> Result<Option<crate::exec::Want>, Error> {
+    async fn wanted(&self, launch: &Launch, info: &Arc<RunInfo>) -> Result<Option<Want>, Error> {
         let planned = &info.plan.tasks[launch.key.task as usize];
         let outputs = self.store.outputs(info, &planned.reads).await?;
         Ok(engine::wanted(launch, info, outputs))
