@@ -154,13 +154,13 @@ fn kind(code: &str, status: u16) -> Kind {
 }
 
 fn lacks_credentials(error: &(dyn StdError + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<CredentialsError>())
+    std::iter::successors(Some(error), |error| (*error).source()).any(|error| error.is::<CredentialsError>())
 }
 
 /// An error with its causes.
 fn causes(error: &(dyn StdError + 'static)) -> String {
     let all: Vec<String> =
-        std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
+        std::iter::successors(Some(error), |error| (*error).source()).map(ToString::to_string).collect();
     all.join(": ")
 }
 

@@ -6,7 +6,7 @@ mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use millrace_core::{Fault, Faults};
+use millrace_core::Faults;
 use millrace_proto::scheduler::v1::{
     self as pb,
     scheduler_service_server::{SchedulerService, SchedulerServiceServer},

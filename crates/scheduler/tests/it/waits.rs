@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 use millrace_kafka::{Admin, Client, Outgoing, Producer, admin::TopicSpec, producer::Config};
 use millrace_proto::scheduler::v1::{self as pb, scheduler_service_server::SchedulerService as _, why_request::What};
 use millrace_scheduler::{
+    apply::Abilities,
     exec::{Channels, Grpc, Secrets},
     service::Service,
     state::RunState,
@@ -30,7 +31,8 @@ impl World {
     /// What a run waits for, asked as users ask.
     async fn why(&self, run: RunId) -> String {
         let grpc = Grpc::new(Channels::new(), Secrets::default());
-        let service = Service::new(self.store.clone(), grpc).with_executors(self.executors("why"));
+        let service =
+            Service::new(self.store.clone(), grpc, Abilities::default()).with_executors(self.executors("why"));
         let request = pb::WhyRequest { what: Some(What::Run(run.0)) };
         let waiting = service.why(Request::new(request)).await.unwrap().into_inner().waiting;
         waiting.iter().map(|it| format!("{}: {}\n", it.what, it.unmet.join("; "))).collect()

@@ -7,7 +7,7 @@
 //! ```
 
 use std::{
-    collections::{HashMap, hash_map::Entry as Slot},
+    collections::HashMap,
     hash::Hash,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError, Weak},
