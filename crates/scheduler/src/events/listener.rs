@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Group, MAX_NAME, Rule, Taken, pattern::fits};
 use crate::{
     document::Trigger,
+    plan::Hash,
     render::{self, Interval, Occasion},
 };
 
@@ -134,8 +135,8 @@ impl Listener {
             hash.update(part.len().to_le_bytes());
             hash.update(part);
         }
-        let hash: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        format!("event__{name}__{hash}")
+        let hash = Hash(hash.finalize().into()).to_string();
+        format!("event__{name}__{}", &hash[..32])
     }
 }
 

@@ -102,7 +102,9 @@ impl Checker<'_> {
         match Condition::parse(text, &variables) {
             Ok(condition) => Some(condition),
             Err(problems) => {
-                problems.into_iter().for_each(|problem| self.fault("/if", problem));
+                for problem in problems {
+                    self.fault("/if", problem);
+                }
                 None
             }
         }

@@ -22,6 +22,7 @@ pub(crate) fn listening(name: &str, triggers: &str) -> Arc<Plan> {
     plan(name, &format!("    a: {{noop: {{}}}}\n  triggers:\n{triggers}"))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "calls read better")]
 pub(crate) fn event(id: impl ToString, data: Value) -> NewEvent {
     let bytes = data.to_string().len() as i32;
     NewEvent { id: id.to_string(), kind: "made".to_owned(), subject: String::new(), data, bytes }

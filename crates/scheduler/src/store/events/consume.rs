@@ -173,7 +173,7 @@ async fn held(tx: &Transaction<'_>) -> Result<Vec<Row>> {
     let read =
         format!("SELECT {FLOW}, t.id, t.name, t.source_id, t.cursor FROM {ELIGIBLE} AND t.id = ANY($1::integer[])");
     let read = tx.prepare_cached(&read).await.map_err(db)?;
-    Ok(tx.query(&read, &[&ids]).await.map_err(db)?)
+    tx.query(&read, &[&ids]).await.map_err(db)
 }
 
 impl Looking {

@@ -218,5 +218,5 @@ async fn pending(client: &impl GenericClient, places: &[(i32, i64)]) -> Result<P
 async fn of(client: &impl GenericClient, select: &str, places: &[(i32, i64)]) -> Result<Vec<millrace_postgres::Row>> {
     let (sources, numbers): (Vec<i32>, Vec<i64>) = places.iter().copied().unzip();
     let parameters: [&(dyn ToSql + Sync); 3] = [&sources, &numbers, &MOST];
-    Ok(client.query(select, &parameters).await.map_err(db)?)
+    client.query(select, &parameters).await.map_err(db)
 }

@@ -38,7 +38,7 @@ fn by_pauses(times: &[Timestamp], pause: i64, max: i64) -> Vec<Vec<i64>> {
         let it = (place as i64 + 1, *at);
         match groups.last_mut() {
             Some(group) if since(&group[group.len() - 1]) < pause.into() && since(&group[0]) < max.into() => {
-                group.push(it)
+                group.push(it);
             }
             _ => groups.push(vec![it]),
         }
