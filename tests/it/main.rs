@@ -7,6 +7,7 @@ mod mail;
 mod poison;
 mod traces;
 mod versions;
+mod workflows;
 
 use std::path::PathBuf;
 

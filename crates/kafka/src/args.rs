@@ -11,6 +11,7 @@ use crate::client::Client;
 /// How to reach Kafka.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Kafka")]
+#[group(id = "kafka")]
 pub struct Args {
     /// Bootstrap servers: host:port, comma separated.
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]

@@ -35,6 +35,15 @@ use crate::{
 /// How far a line of a document may be indented.
 const MAX_INDENT: usize = 500;
 
+/// What a scheduler has beside its database, and documents may ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// Kafka and a registry, for signals of deadlines.
+    pub signals: bool,
+    /// A Kubernetes cluster, for Jobs.
+    pub jobs: bool,
+}
+
 /// A document that was given, read.
 #[derive(Debug)]
 pub struct Given {
@@ -75,13 +84,6 @@ pub struct Decision {
     pub changes: Vec<Change>,
     /// What is to be written.
     pub writes: Writes,
-}
-
-/// What tasks can do here, beside what they always can.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Able {
-    /// There is a Kubernetes cluster for Jobs.
-    pub jobs: bool,
 }
 
 impl AsRef<Writes> for Decision {
@@ -152,23 +154,24 @@ fn concerns(given: &[Given]) -> (Vec<String>, Vec<String>, bool) {
 pub async fn apply(
     given: &[Given],
     store: &Store,
-    able: Able,
+    abilities: Abilities,
     dry_run: bool,
 ) -> Result<Result<Vec<Change>, Faults>, Error> {
-    let decided = store.apply(&concerns(given), dry_run, |known| decide(given, known, able, Timestamp::now())).await?;
+    let decide = |known: &Known| decide(given, known, abilities, Timestamp::now());
+    let decided = store.apply(&concerns(given), dry_run, decide).await?;
     Ok(decided.map(|decision| decision.changes))
 }
 
 /// Checks documents against each other and against what is in force, and says what changes.
-pub fn decide(given: &[Given], known: &Known, able: Able, now: Timestamp) -> Result<Decision, Faults> {
+pub fn decide(given: &[Given], known: &Known, abilities: Abilities, now: Timestamp) -> Result<Decision, Faults> {
     let bound = given.iter().filter_map(|it| match &it.document {
         Document::Binding(binding) => Some((**binding).clone()),
         _ => None,
     });
     let mut deciding = Deciding {
         known,
+        abilities,
         bound: bound.collect(),
-        able,
         now,
         templates: Templates::default(),
         faults: Vec::new(),
@@ -185,9 +188,9 @@ pub fn decide(given: &[Given], known: &Known, able: Able, now: Timestamp) -> Res
 
 struct Deciding<'a> {
     known: &'a Known,
+    abilities: Abilities,
     /// The bindings that were given.
     bound: Vec<Binding>,
-    able: Able,
     now: Timestamp,
     templates: Templates,
     faults: Vec<Fault>,
@@ -260,7 +263,7 @@ impl Deciding<'_> {
             Ok(plan) => {
                 self.pools(&name, &pools(&plan.dag), &source);
                 self.secrets(&plan.dag, &source);
-                self.faults.extend(not_yet(&plan.dag, self.able, &source));
+                self.faults.extend(self.abilities.lacking(&plan.dag, &source));
                 plans.insert(name, New { source, plan: Arc::new(plan), before, given });
             }
             Err(Faults(faults)) => {
@@ -431,23 +434,26 @@ impl Deciding<'_> {
     }
 }
 
-/// What documents can say and this version cannot do: better refused than left out.
-fn not_yet(dag: &Dag, able: Able, source: &Source) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    if !dag.spec.deadlines.is_empty() {
-        faults.push(source.fault("/spec/deadlines", "this version does not watch deadlines"));
-    }
-    for (name, task) in &dag.spec.tasks {
-        let place = format!("/spec/tasks/{name}");
-        if task.job.is_some() && !able.jobs {
-            let message = "this scheduler has no Kubernetes cluster: give it --kubeconfig (MILLRACE_KUBECONFIG), or run it in one";
-            faults.push(source.fault(&format!("{place}/job"), message));
+impl Abilities {
+    /// What a document asks for and a scheduler cannot do: better refused than left out.
+    fn lacking(self, dag: &Dag, source: &Source) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if !dag.spec.deadlines.is_empty() && !self.signals {
+            let message = "this scheduler could tell nobody of a deadline: it needs --kafka-brokers and --registry-url";
+            faults.push(source.fault("/spec/deadlines", message));
         }
-        if task.wait.as_ref().is_some_and(|wait| wait.run.is_none()) {
-            faults.push(source.fault(&format!("{place}/wait"), "this version waits for runs only"));
+        for (name, task) in &dag.spec.tasks {
+            let place = format!("/spec/tasks/{name}");
+            if task.job.is_some() && !self.jobs {
+                let message = "this scheduler has no Kubernetes cluster: give it --kubeconfig (MILLRACE_KUBECONFIG), or run it in one";
+                faults.push(source.fault(&format!("{place}/job"), message));
+            }
+            if task.wait.as_ref().is_some_and(|wait| wait.run.is_none()) {
+                faults.push(source.fault(&format!("{place}/wait"), "this version waits for runs only"));
+            }
         }
+        faults
     }
-    faults
 }
 
 /// Tasks of a DAG that name a pool, the pool, and how many of its slots they need.

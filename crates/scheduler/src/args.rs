@@ -2,12 +2,15 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
+use millrace_core::record::SIGNALS_TOPIC;
 use millrace_postgres::{Pool, check, migrate};
 use millrace_runtime::{ConfigError, Shutdown, grpc, tls};
+use millrace_schema::client;
 use tokio::net::TcpListener;
 
 use crate::{
-    apply::Able,
+    Teller,
+    apply::Abilities,
     engine::{self, Engine, Metrics},
     exec::{Executors, Jobs, Processes, Secrets},
     folder,
@@ -37,12 +40,20 @@ struct Serve {
     runtime: millrace_runtime::Args,
     #[command(flatten)]
     postgres: millrace_postgres::Args,
+    /// For signals of deadlines.
+    #[command(flatten)]
+    kafka: Option<millrace_kafka::Args>,
+    #[command(flatten)]
+    registry: Option<client::Args>,
     #[command(flatten)]
     tls: tls::Args,
     #[command(flatten)]
     kubernetes: millrace_kubernetes::Args,
     #[command(flatten)]
     work: Work,
+    /// The topic of signals; of several installations on the same brokers each has its own.
+    #[arg(long, env = "MILLRACE_SIGNALS_TOPIC", value_name = "TOPIC", default_value = SIGNALS_TOPIC)]
+    signals_topic: String,
     /// Where gRPC is served.
     #[arg(long, env = "MILLRACE_GRPC_ADDR", default_value = "127.0.0.1:8084", value_name = "ADDR")]
     grpc_addr: SocketAddr,
@@ -121,7 +132,7 @@ impl Args {
 
 impl Serve {
     async fn run(self) -> anyhow::Result<()> {
-        let Self { runtime, postgres, tls, kubernetes, work, grpc_addr } = self;
+        let Self { runtime, postgres, kafka, registry, tls, kubernetes, work, signals_topic, grpc_addr } = self;
         let pool = postgres.pool()?;
         let tls = tls.server()?;
         let lease = Duration::from(work.lease);
@@ -136,7 +147,7 @@ impl Serve {
         }
         let processes = work.processes()?;
         let jobs = Jobs::new(kubernetes.connect().await?, work.keep_jobs.into());
-        let able = Able { jobs: jobs.are_there() };
+        let kafka = kafka.map(|kafka| kafka.client()).transpose()?;
         let mut process = runtime.start("scheduler").await?;
         let listener = TcpListener::bind(grpc_addr).await.with_context(|| format!("listen on {grpc_addr}"))?;
         tracing::info!(grpc = %listener.local_addr()?, "listening");
@@ -148,9 +159,18 @@ impl Serve {
             background: work.background.unwrap_or(work.parallelism.div_ceil(2)) as usize,
             drain: DRAIN,
         };
+        let jobs_are_there = jobs.are_there();
         let secrets = Secrets::new(work.secrets.clone());
         let executors = Executors::new(processes.clone(), jobs, &secrets, store.clone())?;
-        let service = Service::new(store.clone(), executors.grpc().clone(), able);
+        let teller = match (&kafka, &registry) {
+            (Some(kafka), Some(registry)) => {
+                let registry = client::Client::new(registry).map_err(|error| ConfigError::new(error.to_string()))?;
+                Some(Teller::new(kafka, registry, &signals_topic, &process.meter())?)
+            }
+            _ => None,
+        };
+        let abilities = Abilities { signals: teller.is_some(), jobs: jobs_are_there };
+        let service = Service::new(store.clone(), executors.grpc().clone(), abilities);
         let engine = Arc::new(Engine::new(&store, executors, settings, Metrics::new(&process.meter())));
         let ready = process.readiness("database");
         process.spawn("serve", DRAIN, |shutdown| async move {
@@ -165,13 +185,20 @@ impl Serve {
             let house = keep_house(store.clone(), work.history, shutdown.clone());
             let follow = async {
                 if let Some(folder) = work.documents {
-                    return folder::follow(folder, store.clone(), able, shutdown.clone()).await;
+                    return folder::follow(folder, store.clone(), abilities, shutdown.clone()).await;
                 }
                 shutdown.wait().await;
                 Ok(())
             };
+            let tell = async {
+                match teller {
+                    Some(teller) => teller.run(store.clone(), shutdown.clone()).await,
+                    None => Ok(()),
+                }
+            };
             let fire = engine::fire_schedules(store.clone(), shutdown.clone());
-            tokio::try_join!(engine.run(shutdown.clone()), fire, follow, house)?;
+            let watch = engine::watch_deadlines(store.clone(), shutdown.clone());
+            tokio::try_join!(engine.run(shutdown.clone()), fire, watch, tell, follow, house)?;
             Ok(())
         });
         process.spawn("sweep", PAUSE, |shutdown| sweep(processes, shutdown));

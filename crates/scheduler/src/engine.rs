@@ -18,7 +18,7 @@ mod perform;
 mod retry;
 mod work;
 
-pub use clock::run as fire_schedules;
+pub use clock::{fire_schedules, watch_deadlines};
 pub use metrics::Metrics;
 pub use work::Work;
 

@@ -13,7 +13,7 @@ use millrace_runtime::Shutdown;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    apply::{self, Able},
+    apply::{self, Abilities},
     error::{Error, Result},
     store::Store,
 };
@@ -22,14 +22,19 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Applies a folder until shutdown.
-pub(crate) async fn follow(folder: PathBuf, store: Store, able: Able, shutdown: Shutdown) -> anyhow::Result<()> {
+pub(crate) async fn follow(
+    folder: PathBuf,
+    store: Store,
+    abilities: Abilities,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
     let (mut applied, mut told) = (None, String::new());
     let path = folder.display().to_string();
     loop {
         let at = folder.clone();
         let outcome = match tokio::task::spawn_blocking(move || read(&at)).await? {
             Ok(read) if applied == Some(hash(&read)) => None,
-            Ok(read) => Some(put(&read, &store, able).await.map(|changes| (hash(&read), read.len(), changes))),
+            Ok(read) => Some(put(&read, &store, abilities).await.map(|changes| (hash(&read), read.len(), changes))),
             Err(faults) => Some(Err(Refused::Faults(faults))),
         };
         match outcome {
@@ -99,9 +104,10 @@ fn hash(documents: &[(String, String)]) -> [u8; 32] {
 }
 
 /// Applies documents. Gives how many of them were new or changed.
-async fn put(documents: &[(String, String)], store: &Store, able: Able) -> Result<usize, Refused> {
+async fn put(documents: &[(String, String)], store: &Store, abilities: Abilities) -> Result<usize, Refused> {
     let texts = documents.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     let given = apply::parse(texts).map_err(Refused::Faults)?;
-    let changes = apply::apply(&given, store, able, false).await.map_err(Refused::Store)?.map_err(Refused::Faults)?;
+    let changes = apply::apply(&given, store, abilities, false).await;
+    let changes = changes.map_err(Refused::Store)?.map_err(Refused::Faults)?;
     Ok(changes.iter().filter(|change| change.action != apply::Action::Unchanged).count())
 }

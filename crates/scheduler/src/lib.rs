@@ -15,15 +15,18 @@
 //! |---|---|
 //! | `document`, `plan`, `apply` | what users write, checked with lines, and how it comes into force |
 //! | `graph`, `rule`, `render`, `schedule`, `slots`, `state` | the pure core: order, trigger rules, templates, calendars, slots |
+//! | `deadline`, `forecast` | what is told of deadlines, and how likely they are to be missed |
 //! | `store` | Postgres: claimed, finished, decided, each in one transaction |
 //! | `engine` | what makes runs go on |
 //! | `exec` | what attempts do, and how they are found again |
 //! | `service`, `why` | gRPC, and why something is not running |
 
 pub mod apply;
+pub mod deadline;
 pub mod document;
 pub mod engine;
 pub mod exec;
+pub mod forecast;
 pub mod graph;
 pub mod plan;
 pub mod render;
@@ -38,6 +41,8 @@ pub mod why;
 mod args;
 mod error;
 mod folder;
+mod signals;
 
 pub use args::Args;
 pub use error::{Error, Result};
+pub use signals::Teller;

@@ -17,13 +17,15 @@ use millrace_policy::Condition;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    document::{Binding, Dag, Rule, Task},
+    document::{Binding, Dag, Deadline, Rule, Task},
     graph::Graph,
     schedule::Timetable,
 };
 
 /// The most tasks of a DAG.
 pub const MAX_TASKS: usize = 10_000;
+/// The most deadlines of a DAG.
+pub const MAX_DEADLINES: usize = 100;
 /// The most items that a task is mapped over.
 pub const MAX_ITEMS: usize = 100_000;
 
@@ -57,6 +59,8 @@ pub struct Planned {
     pub unless: Option<Condition>,
     /// The tasks whose outputs it may ask for, by their numbers.
     pub reads: Vec<usize>,
+    /// Whether a deadline counts from its beginning.
+    pub is_timed: bool,
 }
 
 /// What a plan is known by: the SHA-256 of its text.
@@ -108,6 +112,11 @@ impl Plan {
         let tasks = check::tasks(&dag, broken, graph.as_ref(), source, faults);
         let hash = Hash::of(&text);
         Some(Self { dag, graph: graph?, params, timetable, tasks, hash, text })
+    }
+
+    /// Its deadlines, each with its place.
+    pub fn deadlines(&self) -> impl Iterator<Item = (i16, &Deadline)> {
+        (0..).zip(&self.dag.spec.deadlines)
     }
 
     /// How many tasks one waits for, by its number.

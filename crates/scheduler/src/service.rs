@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     Error,
-    apply::{self, Able},
+    apply::{self, Abilities},
     exec::Grpc,
     state::RunState,
     store::{Flow, FlowId, FlowRow, NewRun, RunId, RunQuery, RunRow, Store},
@@ -40,13 +40,13 @@ type Answer<T> = Result<Response<T>, Status>;
 pub struct Service {
     store: Store,
     grpc: Grpc,
-    able: Able,
+    abilities: Abilities,
 }
 
 impl Service {
-    /// Over a store. `grpc` knows which methods there are, `able` what else can be done.
-    pub fn new(store: Store, grpc: Grpc, able: Able) -> Self {
-        Self { store, grpc, able }
+    /// Over a store. `grpc` knows which methods there are.
+    pub fn new(store: Store, grpc: Grpc, abilities: Abilities) -> Self {
+        Self { store, grpc, abilities }
     }
 
     /// For a server.
@@ -96,10 +96,8 @@ impl Service {
             Err(faults) => return Ok(refused(faults)),
         };
         // All that is wrong is said together, and nobody is kept waiting in a transaction.
-        let (unknown, planned) = tokio::join!(
-            apply::unknown_methods(&given, &self.grpc),
-            apply::apply(&given, &self.store, self.able, true),
-        );
+        let put = |dry_run| apply::apply(&given, &self.store, self.abilities, dry_run);
+        let (unknown, planned) = tokio::join!(apply::unknown_methods(&given, &self.grpc), put(true));
         let changes = match planned? {
             Ok(changes) if unknown.is_empty() => changes,
             Ok(_) => return Ok(refused(Faults(unknown))),
@@ -112,7 +110,7 @@ impl Service {
         let changes = if request.dry_run {
             changes
         } else {
-            match apply::apply(&given, &self.store, self.able, false).await? {
+            match put(false).await? {
                 Ok(changes) => changes,
                 Err(faults) => return Ok(refused(faults)),
             }

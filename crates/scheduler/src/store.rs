@@ -18,6 +18,7 @@ mod cancel;
 mod claim;
 mod clear;
 mod context;
+mod deadlines;
 mod finish;
 mod fire;
 mod flows;
@@ -27,6 +28,7 @@ mod plans;
 mod pools;
 mod read;
 mod runs;
+mod signals;
 mod successors;
 mod tasks;
 
@@ -35,6 +37,7 @@ pub use backfill::{Backfill, Backfilled};
 pub use claim::{Launch, Share};
 pub use clear::Cleared;
 pub use context::RunInfo;
+pub use deadlines::Looked;
 pub use finish::{Done, Finished, Outcome, Report};
 pub use fire::Fired;
 pub use flows::{Flow, FlowId};
@@ -43,6 +46,7 @@ pub use plans::Plans;
 pub use pools::Pool as PoolState;
 pub use read::{AttemptRow, FlowRow, RunQuery, RunRow, SlotRow, TaskRow};
 pub use runs::{NewRun, RunId, SlotRun};
+pub use signals::Sending;
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -50,7 +54,7 @@ use std::{
 };
 
 use backon::{ExponentialBuilder, Retryable as _};
-use millrace_postgres::{Class, Pool, Row, Transaction};
+use millrace_postgres::{Class, GenericClient, Pool, Row};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
@@ -58,12 +62,18 @@ use crate::error::{Error, Result};
 /// The Postgres schema of all tables here.
 pub const SCHEMA: &str = "scheduler";
 /// The migrations of that schema.
-pub const MIGRATIONS: &millrace_postgres::migrate::Embedded =
-    &[("V1__runs", include_str!("../migrations/V1__runs.sql"))];
+pub const MIGRATIONS: &millrace_postgres::migrate::Embedded = &[
+    ("V1__runs", include_str!("../migrations/V1__runs.sql")),
+    ("V4__deadlines", include_str!("../migrations/V4__deadlines.sql")),
+];
 /// What is notified when something can be launched.
 pub const READY: &str = "millrace_scheduler_ready";
 /// What is notified when attempts are told to end.
 pub const CANCEL: &str = "millrace_scheduler_cancel";
+/// What is notified when a deadline is to be looked at.
+pub const DEADLINES: &str = "millrace_scheduler_deadlines";
+/// What is notified when there are signals to send.
+pub const SIGNALS: &str = "millrace_scheduler_signals";
 /// What is notified when a schedule has changed.
 pub const SCHEDULES: &str = "millrace_scheduler_schedules";
 
@@ -115,9 +125,9 @@ impl Store {
     }
 
     /// Wakes whoever listens, once the transaction has committed.
-    async fn notify(&self, tx: &Transaction<'_>, channel: &str) -> Result<()> {
-        let notify = tx.prepare_cached("SELECT pg_notify($1, $2)").await.map_err(db)?;
-        tx.query(&notify, &[&channel, &&*self.voice]).await.map_err(db)?;
+    async fn notify(&self, client: &impl GenericClient, channel: &str) -> Result<()> {
+        let notify = client.prepare_cached("SELECT pg_notify($1, $2)").await.map_err(db)?;
+        client.query(&notify, &[&channel, &&*self.voice]).await.map_err(db)?;
         Ok(())
     }
 

@@ -8,13 +8,13 @@ const TEMPLATE: &str =
 const BINDING: &str = "apiVersion: millrace.dev/v1\nkind: Binding\nmetadata: {name: acme}\nspec: {dag: hourly, params: {model: challenger}}\n";
 
 fn apply(texts: &[&str], known: &Known) -> Result<Decision, String> {
-    apply_where(texts, known, Able::default())
+    apply_where(texts, known, Abilities::default())
 }
 
-fn apply_where(texts: &[&str], known: &Known, able: Able) -> Result<Decision, String> {
+fn apply_where(texts: &[&str], known: &Known, abilities: Abilities) -> Result<Decision, String> {
     let named: Vec<(String, &str)> = texts.iter().enumerate().map(|(n, text)| (format!("{n}.yaml"), *text)).collect();
     parse(named.iter().map(|(name, text)| (name.as_str(), *text)))
-        .and_then(|given| decide(&given, known, able, Timestamp::UNIX_EPOCH))
+        .and_then(|given| decide(&given, known, abilities, Timestamp::UNIX_EPOCH))
         .map_err(|faults| faults.to_string())
 }
 
@@ -121,13 +121,14 @@ fn what_would_end_the_process_is_refused() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_refused() {
+fn what_this_scheduler_cannot_do_is_refused() {
     let dag = DAG.replace(
         "{use: scoring, retry: {max: 2}}",
         "{job: {image: score}}\n    w: {wait: {object: {uri: 's3://in/x'}}}",
     );
     let refused =
-        apply(&[&dag.replace("  tasks:", "  deadlines: [{within: 1h}]\n  tasks:")], &Known::default()).unwrap_err();
+        apply(&[&dag.replace("  tasks:", "  deadlines: [{within: 1h, after: queued}]\n  tasks:")], &Known::default())
+            .unwrap_err();
     for what in ["$.spec.tasks.score.job: ", "$.spec.tasks.w.wait: ", "$.spec.deadlines: "] {
         assert!(refused.contains(what), "{refused}");
     }
@@ -140,7 +141,8 @@ fn jobs_need_a_cluster_and_secrets_of_kubernetes() {
     let nowhere = apply(&[&job("{image: score}")], &Known::default()).unwrap_err();
     assert!(nowhere.contains("$.spec.tasks.score.job: ") && nowhere.contains("--kubeconfig"), "{nowhere}");
 
-    let somewhere = |texts: &[&str]| apply_where(texts, &Known::default(), Able { jobs: true });
+    let somewhere =
+        |texts: &[&str]| apply_where(texts, &Known::default(), Abilities { jobs: true, ..Abilities::default() });
     let unbound = somewhere(&[&dag]).unwrap_err();
     assert!(unbound.contains("$.spec.tasks.score.job.secrets.PASSWORD: ") && unbound.contains("name/key"), "{unbound}");
     let bound = BINDING

@@ -77,7 +77,7 @@ impl Default for Concurrency {
     }
 }
 
-/// By when a run or a task must be done.
+/// By when a run or a task must be done. What is not becomes a signal, which the alerter delivers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Deadline {
@@ -93,9 +93,15 @@ pub struct Deadline {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.01, max = 0.99))]
     pub predict: Option<f64>,
+    /// Also moments of the schedule that have no run at all, because they were skipped or another run was in their way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub slots: bool,
     /// How urgent it is.
     #[serde(default)]
     pub severity: Severity,
+    /// Who is told, by the names that the alerter has; without any, whoever it tells of signals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<String>,
 }
 
 /// What a deadline is counted from.

@@ -1,11 +1,16 @@
-//! Schedules: looked at when the next one is due, by the database's clock.
+//! Schedules and deadlines: looked at when the next one is due, by the database's clock.
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use millrace_postgres::{Listener, listen::Event};
 use millrace_runtime::Shutdown;
+use tokio::time::{Instant, sleep_until};
 
-use crate::store::{Fired, SCHEDULES, Store};
+use crate::{
+    error::Result,
+    store::{DEADLINES, Fired, Looked, SCHEDULES, Store},
+};
 
 /// How long nothing is looked at, at most: a clock may be set.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -13,29 +18,72 @@ const LONGEST: Duration = Duration::from_secs(5);
 const BUSY: Duration = Duration::from_millis(20);
 /// Between two tries while Postgres is away.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Between two looks at deadlines: there is news of them with each task that is done.
+const BREATH: Duration = Duration::from_millis(200);
+
+/// What a look has found: how much, and how long until there is more.
+struct Found {
+    some: bool,
+    next: Option<SignedDuration>,
+}
 
 /// Fires schedules until shutdown. Any number of processes may: each moment is accounted for once.
-pub async fn run(store: Store, shutdown: Shutdown) -> anyhow::Result<()> {
-    let mut listener = Listener::start(store.pool(), &[SCHEDULES]);
+pub async fn fire_schedules(store: Store, shutdown: Shutdown) -> anyhow::Result<()> {
+    let fire = || async {
+        let Fired { flows, runs, next } = store.fire().await?;
+        if flows > 0 {
+            tracing::debug!(flows, runs, "schedules were due");
+        }
+        Ok(Found { some: flows > 0, next })
+    };
+    follow(&store, SCHEDULES, "cannot look at schedules, trying again", Duration::ZERO, fire, &shutdown).await;
+    Ok(())
+}
+
+/// Watches deadlines until shutdown. Any number of processes may: each is told of once.
+pub async fn watch_deadlines(store: Store, shutdown: Shutdown) -> anyhow::Result<()> {
+    let look = || async {
+        let Looked { deadlines, signals, next } = store.look_at_deadlines().await?;
+        if signals > 0 {
+            tracing::info!(deadlines, signals, "deadlines are at risk, missed or over");
+        }
+        Ok(Found { some: deadlines > 0, next })
+    };
+    follow(&store, DEADLINES, "cannot look at deadlines, trying again", BREATH, look, &shutdown).await;
+    Ok(())
+}
+
+/// Looks when it is time, or when a notification says that it may be.
+async fn follow<F: Future<Output = Result<Found>>>(
+    store: &Store,
+    channel: &str,
+    problem: &'static str,
+    breath: Duration,
+    look: impl Fn() -> F,
+    shutdown: &Shutdown,
+) {
+    let mut listener = Listener::start(store.pool(), &[channel]);
     loop {
-        let wait = match store.fire().await {
-            Ok(Fired { flows, runs, next }) => {
-                if flows > 0 {
-                    tracing::debug!(flows, runs, "schedules were due");
-                }
+        let rested = Instant::now() + breath;
+        let wait = match look().await {
+            Ok(Found { some, next }) => {
                 let next = next.map_or(LONGEST, |next| Duration::try_from(next).unwrap_or_default()).min(LONGEST);
                 // What is due and was not looked at is somebody else's for the moment.
-                if flows == 0 { next.max(BUSY) } else { next }
+                if some { next } else { next.max(BUSY) }
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot look at schedules, trying again");
+                tracing::warn!(%error, problem);
                 PAUSE
             }
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             Event::Connected | Event::Notified { .. } = listener.next() => {}
-            () = shutdown.wait() => return Ok(()),
+            () = shutdown.wait() => return,
+        }
+        tokio::select! {
+            () = sleep_until(rested) => {}
+            () = shutdown.wait() => return,
         }
     }
 }

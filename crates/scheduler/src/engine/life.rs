@@ -121,7 +121,7 @@ impl<'a> Life<'a> {
     /// Reports and claims for as long as there is something to, then waits for what is next.
     async fn step(&mut self, shutdown: &Shutdown, lease: &mut AbortOnDropHandle<()>) -> Result<Option<Over>> {
         while self.hungry || !self.done.is_empty() {
-            self.report().await?;
+            self.report(!shutdown.is_triggered()).await?;
             if shutdown.is_triggered() {
                 return Ok(Some(Over::Shutdown));
             }
@@ -156,19 +156,27 @@ impl<'a> Life<'a> {
         Ok(None)
     }
 
-    /// Tells the store what became of attempts, as many as one transaction takes. Where it will not have them, one by one.
-    async fn report(&mut self) -> Result<()> {
+    /// Tells the store what became of attempts, as many as one transaction takes; with `claim`, that takes what follows at once.
+    /// Where the store will not have them, one by one.
+    async fn report(&mut self, claim: bool) -> Result<()> {
         let mut batch = self.done.len().min(BATCH);
+        let room = self.room();
+        let claim = (claim && room.most > 0).then_some((self.instance, room));
         while batch > 0 {
-            match self.engine.store.finish(&self.done[..batch]).await {
-                Ok(finished) => {
+            match self.engine.store.finish_and_claim(&self.done[..batch], claim).await {
+                Ok((finished, launches)) => {
                     self.engine.metrics.finished(batch, &finished);
                     self.done.drain(..batch);
-                    self.hungry |= finished.ready > 0 || finished.freed;
                     for (run, _) in finished.ended {
                         self.runs.remove(&run);
                     }
-                    return Ok(());
+                    let Some(launches) = launches else {
+                        self.hungry |= finished.ready > 0 || finished.freed;
+                        return Ok(());
+                    };
+                    // It has looked at all there was.
+                    self.hungry = finished.freed;
+                    return self.claimed(launches, room).await;
                 }
                 Err(error) if error.is_retriable() => return Err(error),
                 Err(_) if batch > 1 => batch = 1,
@@ -204,8 +212,13 @@ impl<'a> Life<'a> {
             return Ok(());
         }
         let launches = self.engine.store.claim(self.instance, room).await?;
+        self.claimed(launches, room).await
+    }
+
+    async fn claimed(&mut self, launches: Vec<Launch>, room: Share) -> Result<()> {
+        self.starved = room.background == 0;
         // Less than there was room for: that was all.
-        self.hungry = launches.len() == room.most;
+        self.hungry |= launches.len() == room.most;
         self.engine.metrics.launched(&launches);
         self.start(launches, Begin::New).await
     }
@@ -374,7 +387,7 @@ impl<'a> Life<'a> {
                 }
             }
             while !self.done.is_empty() {
-                if let Err(error) = self.report().await {
+                if let Err(error) = self.report(false).await {
                     tracing::warn!(%error, "cannot report, trying again");
                     tokio::time::sleep(PAUSE).await;
                 }

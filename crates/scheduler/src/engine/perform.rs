@@ -38,6 +38,11 @@ impl Engine {
             Prepared::Work(work) => work,
         };
         let attempt = work::attempt(&launch, &run);
+        if planned.is_timed
+            && let Err(error) = self.insist("count a deadline", || self.store.task_has_begun(&run, &launch)).await
+        {
+            tracing::error!(%error, attempt = attempt.name, "a deadline that counts from here does not");
+        }
         let limit = planned.task.timeout.execution.map(Duration::from);
         let stop = cancel.child_token();
         // What was ended for this is not to be begun again.

@@ -9,9 +9,9 @@ use millrace_core::{Fault, Source};
 use millrace_policy::Condition;
 use serde_json::Value;
 
-use super::{MAX_ITEMS, MAX_TASKS, Planned, params::is_name};
+use super::{MAX_DEADLINES, MAX_ITEMS, MAX_TASKS, Planned, params::is_name};
 use crate::{
-    document::{Dag, ForEach, Task, Wait},
+    document::{After, Dag, ForEach, Task, Wait},
     graph::{Graph, GraphFault},
     render::{self, Names},
     schedule::Timetable,
@@ -70,9 +70,27 @@ pub(super) fn schedule(dag: &Dag, source: &Source, now: Timestamp, faults: &mut 
 }
 
 pub(super) fn deadlines(dag: &Dag, source: &Source, faults: &mut Vec<Fault>) {
+    let many = dag.spec.deadlines.len();
+    if many > MAX_DEADLINES {
+        faults.push(source.fault("/spec/deadlines", format!("has {many} deadlines; at most {MAX_DEADLINES}")));
+    }
+    let has_schedule = dag.spec.schedule.is_some();
     for (place, deadline) in dag.spec.deadlines.iter().enumerate() {
+        let mut fault = |field: &str, message: String| {
+            faults.push(source.fault(&format!("/spec/deadlines/{place}{field}"), message));
+        };
         if let Some(task) = deadline.task.as_ref().filter(|task| !dag.spec.tasks.contains_key(*task)) {
-            faults.push(source.fault(&format!("/spec/deadlines/{place}/task"), format!("there is no task `{task}`")));
+            fault("/task", format!("there is no task `{task}`"));
+        }
+        if deadline.after == After::IntervalEnd && !has_schedule {
+            let instead = "say what it is counted from: `after: queued` or `after: started`";
+            fault("", format!("there is no schedule, so runs have no data interval: {instead}"));
+        }
+        if deadline.slots && (deadline.after != After::IntervalEnd || deadline.task.is_some()) {
+            fault(
+                "/slots",
+                "moments without a run have only their time: it goes with runs and `after: interval-end`".to_owned(),
+            );
         }
     }
 }
@@ -101,7 +119,9 @@ pub(super) fn tasks(
         let (condition, unless) = checker.conditions(&earlier);
         let reads = checker.reads(&earlier, graph);
         checker.templates(earlier);
-        planned.push(Planned { task: task.clone(), condition, unless, reads });
+        let is_timed =
+            dag.spec.deadlines.iter().any(|it| it.after == After::Started && it.task.as_deref() == Some(name));
+        planned.push(Planned { task: task.clone(), condition, unless, reads, is_timed });
     }
     planned
 }

@@ -9,7 +9,7 @@ use std::{
 use millrace_postgres::Transaction;
 
 use super::{
-    FlowId, RunId, Store, WHOLE, db,
+    FlowId, RunId, Store, WHOLE, db, deadlines,
     successors::locked,
     tasks::{Tasks, seconds},
 };
@@ -96,7 +96,7 @@ pub(super) async fn admit(store: &Store, tx: &Transaction<'_>, flows: &BTreeSet<
     let mut ready = 0;
     while !flows.is_empty() {
         let admitted = pick(store, tx, &flows).await?;
-        let (more, all) = begin(tx, &admitted).await?;
+        let (more, all) = begin(store, tx, &admitted).await?;
         ready += more;
         // One that was told to end meanwhile leaves its place to the next.
         if all {
@@ -160,7 +160,7 @@ impl Room {
 }
 
 /// Gives how many tasks are ready, and whether all of the runs have begun.
-async fn begin(tx: &Transaction<'_>, admitted: &[Admitted]) -> Result<(usize, bool)> {
+async fn begin(store: &Store, tx: &Transaction<'_>, admitted: &[Admitted]) -> Result<(usize, bool)> {
     if admitted.is_empty() {
         return Ok((0, true));
     }
@@ -181,14 +181,15 @@ async fn begin(tx: &Transaction<'_>, admitted: &[Admitted]) -> Result<(usize, bo
         .await
         .map_err(db)?;
     let (begun, ready): (i64, i64) = (row.get(0), row.get(1));
+    deadlines::begin(store, tx, admitted.iter().map(|it| (it.id, &*it.plan))).await?;
     Ok((ready as usize, begun as usize == admitted.len()))
 }
 
 /// Runs that have not begun, told to end before they do.
-pub(super) async fn drop_queued(tx: &Transaction<'_>, runs: &[RunId]) -> Result<()> {
+pub(super) async fn drop_queued(store: &Store, tx: &Transaction<'_>, runs: &[RunId]) -> Result<()> {
     let ids: Vec<i64> = runs.iter().map(|run| run.0).collect();
     let update = "UPDATE scheduler.run SET state = $2, cancelled = true, ended_at = now() \
                   WHERE id = ANY($1::bigint[]) AND state = 0";
     tx.execute(update, &[&ids, &RunState::Cancelled.number()]).await.map_err(db)?;
-    Ok(())
+    deadlines::news(store, tx, &runs.iter().copied().collect()).await
 }

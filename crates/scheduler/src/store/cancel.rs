@@ -57,7 +57,7 @@ impl Store {
     }
 
     async fn cancel_in(&self, tx: &Transaction<'_>, runs: &[RunId], why: &str) -> Result<Finished> {
-        admit::drop_queued(tx, runs).await?;
+        admit::drop_queued(self, tx, runs).await?;
         let ids: Vec<i64> = runs.iter().map(|run| run.0).collect();
         let rows = super::successors::locked(tx, LOCK, 1, CANCEL_TASKS, &[&ids, &why]).await?;
         let finals: Vec<(Key, TaskState)> = rows.iter().map(|row| (key(row), TaskState::Cancelled)).collect();

@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
-use millrace_postgres::{Client, Row};
+use millrace_postgres::{Client, GenericClient, Row, Transaction};
 use serde_json::Value;
 
 use super::{InstanceId, Key, Store, db, key, pools};
@@ -117,12 +117,22 @@ impl Store {
         } else {
             (Vec::new(), 0)
         };
-        let most = (share.most - launches.len()) as i64;
-        let claim = client.prepare_cached(CLAIM).await.map_err(db)?;
-        let rows =
-            client.query(&claim, &[&most, &instance.0, &((share.background - background) as i64)]).await.map_err(db)?;
-        launches.extend(rows.iter().map(Launch::from));
+        let left = Share { most: share.most - launches.len(), background: share.background - background };
+        launches.extend(unpooled(&client, instance, left).await?);
         Ok(launches)
+    }
+
+    /// Takes tasks that need no pool; none where there may be some that do, which might go before them.
+    pub(super) async fn claim_unpooled(
+        &self,
+        tx: &Transaction<'_>,
+        instance: InstanceId,
+        share: Share,
+    ) -> Result<Option<Vec<Launch>>> {
+        if self.pooled.load(Ordering::Relaxed) && pools::is_wanted(tx).await? {
+            return Ok(None);
+        }
+        Ok(Some(unpooled(tx, instance, share).await?))
     }
 
     /// Takes tasks that need slots of a pool, where there are some; with how many of them are in the background. A pool that
@@ -138,4 +148,11 @@ impl Store {
         transaction.commit().await.map_err(db)?;
         Ok(rows)
     }
+}
+
+async fn unpooled(client: &impl GenericClient, instance: InstanceId, share: Share) -> Result<Vec<Launch>> {
+    let claim = client.prepare_cached(CLAIM).await.map_err(db)?;
+    let (most, background) = (share.most as i64, share.background as i64);
+    let rows = client.query(&claim, &[&most, &instance.0, &background]).await.map_err(db)?;
+    Ok(rows.iter().map(Launch::from).collect())
 }

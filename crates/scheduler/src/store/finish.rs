@@ -8,7 +8,7 @@ use millrace_postgres::{Transaction, storable, types::ToSql};
 use serde_json::Value;
 
 use super::{
-    Key, READY, RunId, Store, WHOLE, db, key, pools,
+    InstanceId, Key, Launch, READY, RunId, Share, Store, WHOLE, db, key, pools,
     successors::{Progress, locked},
 };
 use crate::{
@@ -132,16 +132,35 @@ UPDATE scheduler.task SET items = $4::integer, items_left = $4::integer, items_n
 impl Store {
     /// Takes reports of attempts. Those whose token is not alive any more change nothing.
     pub async fn finish(&self, reports: &[Report]) -> Result<Finished> {
-        let columns = Columns::of(reports);
-        Self::again(|| self.finish_once(reports, &columns)).await
+        Ok(self.finish_and_claim(reports, None).await?.0)
     }
 
-    async fn finish_once(&self, reports: &[Report], columns: &Columns) -> Result<Finished> {
+    /// The same; what can be launched then, and needs no pool, is claimed by the same transaction: so a task that is done and its
+    /// successor are one way to the disk. None: nothing was to be claimed, or what is ready may need a pool.
+    pub async fn finish_and_claim(
+        &self,
+        reports: &[Report],
+        claim: Option<(InstanceId, Share)>,
+    ) -> Result<(Finished, Option<Vec<Launch>>)> {
+        let columns = Columns::of(reports);
+        Self::again(|| self.finish_once(reports, &columns, claim)).await
+    }
+
+    async fn finish_once(
+        &self,
+        reports: &[Report],
+        columns: &Columns,
+        claim: Option<(InstanceId, Share)>,
+    ) -> Result<(Finished, Option<Vec<Launch>>)> {
         let mut client = self.pool.get().await?;
-        let transaction = client.transaction().await.map_err(db)?;
-        let finished = self.finish_in(&transaction, reports, columns).await?;
-        transaction.commit().await.map_err(db)?;
-        Ok(finished)
+        let tx = client.transaction().await.map_err(db)?;
+        let finished = self.finish_in(&tx, reports, columns).await?;
+        let launches = match claim {
+            Some((instance, share)) if finished.ready > 0 => self.claim_unpooled(&tx, instance, share).await?,
+            _ => None,
+        };
+        tx.commit().await.map_err(db)?;
+        Ok((finished, launches))
     }
 
     async fn finish_in(&self, tx: &Transaction<'_>, reports: &[Report], columns: &Columns) -> Result<Finished> {

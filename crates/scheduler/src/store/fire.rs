@@ -8,12 +8,12 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use millrace_postgres::{Row, Transaction};
 
-use super::{Flow, FlowId, NewRun, READY, RunId, Store, admit, db, flows::FLOW, runs, runs::SlotRun};
+use super::{Flow, FlowId, NewRun, READY, RunId, Store, admit, db, deadlines, flows::FLOW, runs, runs::SlotRun};
 use crate::{
     document::{Binding, Overlap},
     error::{Error, Result},
     plan::Plan,
-    slots::{self, Account, Budget, Coalescing, Cursor, Live, Next, Queued, Run},
+    slots::{self, Account, Budget, Coalescing, Cursor, Live, Next, Queued, Run, Slot},
     state::{Class, RunKind, SlotState},
 };
 
@@ -187,7 +187,7 @@ impl Store {
             let time_out = "UPDATE scheduler.run SET timeout_at = now() WHERE id = ANY($1::bigint[]) AND state = 1";
             tx.execute(time_out, &[&ids]).await.map_err(db)?;
         }
-        replace(tx, accounts).await?;
+        replace(self, tx, accounts).await?;
         cursors(tx, accounts).await?;
         let mut made = Vec::new();
         for (due, account) in accounts {
@@ -197,6 +197,7 @@ impl Store {
         let runs: BTreeMap<(FlowId, Timestamp), RunId> =
             made.iter().zip(&ids).filter_map(|(run, id)| Some(((run.flow, run.slot?.at), (*id)?))).collect();
         enter_slots(tx, accounts, &runs).await?;
+        deadlines::add_moments(self, tx, without_a_run(accounts)).await?;
         // Those, and what waited for a cursor to come to its end or for the place of what was dropped.
         let ready = admit::admit(self, tx, &flows).await?;
         if ready > 0 {
@@ -251,7 +252,7 @@ impl Due {
     }
 }
 
-async fn replace(tx: &Transaction<'_>, accounts: &[(Due, Account)]) -> Result<()> {
+async fn replace(store: &Store, tx: &Transaction<'_>, accounts: &[(Due, Account)]) -> Result<()> {
     let (mut dropped, mut flows, mut moments, mut reasons) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (due, account) in accounts {
         for replaced in &account.replaced {
@@ -264,10 +265,20 @@ async fn replace(tx: &Transaction<'_>, accounts: &[(Due, Account)]) -> Result<()
     if dropped.is_empty() {
         return Ok(());
     }
-    admit::drop_queued(tx, &dropped).await?;
+    admit::drop_queued(store, tx, &dropped).await?;
     let suppressed = SlotState::Suppressed.number();
     tx.execute(REPLACED, &[&flows, &moments, &reasons, &suppressed]).await.map_err(db)?;
     Ok(())
+}
+
+/// Moments that have no run, each with the flow and the plan.
+fn without_a_run(accounts: &[(Due, Account)]) -> impl Iterator<Item = (FlowId, &Plan, Timestamp)> {
+    accounts.iter().flat_map(|(due, account)| {
+        let no_run = |slot: &&Slot| matches!(slot.state, SlotState::Skipped | SlotState::Suppressed) && slot.count == 1;
+        let slots = account.slots.iter().filter(no_run).map(|slot| slot.at);
+        let replaced = account.replaced.iter().map(|replaced| replaced.at);
+        slots.chain(replaced).map(|at| (due.flow.id, &*due.plan, at))
+    })
 }
 
 async fn enter_slots(

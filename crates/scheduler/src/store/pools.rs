@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use millrace_postgres::{Client, Transaction};
+use millrace_postgres::{GenericClient, Transaction};
 
 use super::{InstanceId, Launch, READY, Share, Store, claim::launch_columns, db};
 use crate::error::Result;
@@ -65,7 +65,7 @@ SELECT ",
 const WANTED: &str =
     "SELECT EXISTS (SELECT FROM scheduler.task WHERE state = 1 AND pool IS NOT NULL AND due_at <= now())";
 
-pub(super) async fn is_wanted(client: &Client) -> Result<bool> {
+pub(super) async fn is_wanted(client: &impl GenericClient) -> Result<bool> {
     let wanted = client.prepare_cached(WANTED).await.map_err(db)?;
     Ok(client.query_one(&wanted, &[]).await.map_err(db)?.get(0))
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use millrace_postgres::Transaction;
 use serde_json::{Value, json};
 
-use super::{FlowId, READY, Store, WHOLE, admit, db, finish::storable_json};
+use super::{FlowId, READY, Store, WHOLE, admit, db, deadlines, finish::storable_json};
 use crate::{
     error::Result,
     plan::{Hash, Plan},
@@ -148,7 +148,10 @@ pub(super) async fn insert(store: &Store, tx: &Transaction<'_>, runs: &[NewRun])
         store.plans.remember(&run.plan);
     }
     let added: HashMap<(i32, &str), i64> = rows.iter().map(|row| ((row.get(1), row.get(2)), row.get(0))).collect();
-    Ok(runs.iter().map(|run| added.get(&(run.flow.0, run.key.as_str())).copied().map(RunId)).collect())
+    let ids: Vec<Option<RunId>> =
+        runs.iter().map(|run| added.get(&(run.flow.0, run.key.as_str())).copied().map(RunId)).collect();
+    deadlines::add(store, tx, runs, &ids).await?;
+    Ok(ids)
 }
 
 impl Store {

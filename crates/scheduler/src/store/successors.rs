@@ -8,7 +8,7 @@ use std::{
 use futures::future::try_join;
 use millrace_postgres::{Row, Transaction, types::ToSql};
 
-use super::{FlowId, Key, RunId, Store, WHOLE, admit, db};
+use super::{FlowId, Key, RunId, Store, WHOLE, admit, db, deadlines};
 use crate::{
     error::{Error, Result},
     plan::Plan,
@@ -110,12 +110,14 @@ pub(super) struct Progress<'a> {
     plans: &'a BTreeMap<RunId, Arc<Plan>>,
     /// Tasks that are done, by run.
     done: BTreeMap<RunId, i32>,
+    /// Those of them that have deadlines.
+    watched: BTreeSet<RunId>,
     ready: usize,
 }
 
 impl<'a> Progress<'a> {
     pub(super) fn new(store: &'a Store, tx: &'a Transaction<'a>, plans: &'a BTreeMap<RunId, Arc<Plan>>) -> Self {
-        Self { store, tx, plans, done: BTreeMap::new(), ready: 0 }
+        Self { store, tx, plans, done: BTreeMap::new(), watched: BTreeSet::new(), ready: 0 }
     }
 
     /// Tasks and instances that are done: gives the tasks, among them those whose last instance is done.
@@ -152,6 +154,9 @@ impl<'a> Progress<'a> {
             let mut tallies: BTreeMap<Key, Tally> = BTreeMap::new();
             for (key, state) in &finals {
                 *self.done.entry(key.run).or_default() += 1;
+                if !self.plan(key.run)?.dag.spec.deadlines.is_empty() {
+                    self.watched.insert(key.run);
+                }
                 for &successor in self.plan(key.run)?.graph.successors(key.task as usize) {
                     tallies.entry(Key { task: successor as i16, ..*key }).or_default().add(*state);
                 }
@@ -211,6 +216,7 @@ impl<'a> Progress<'a> {
         let runs: Vec<i64> = self.done.keys().map(|run| run.0).collect();
         let done: Vec<i32> = self.done.values().copied().collect();
         let rows = locked(self.tx, LOCK_RUNS, 1, RUNS, &[&runs, &done]).await?;
+        deadlines::news(self.store, self.tx, &self.watched).await?;
         let over = || rows.iter().filter(|row| row.get::<_, i32>(1) == 0);
         let flows: BTreeSet<FlowId> = over().map(|row| FlowId(row.get(2))).collect();
         let cancelled: BTreeSet<i64> = over().filter(|row| row.get(3)).map(|row| row.get(0)).collect();

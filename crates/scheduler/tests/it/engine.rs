@@ -19,13 +19,13 @@ use crate::world::{World, plan};
 
 const LEASE: Duration = Duration::from_secs(2);
 
-struct Running {
+pub(crate) struct Running {
     shutdown: Shutdown,
     task: JoinHandle<anyhow::Result<()>>,
 }
 
 impl World {
-    fn engine(&self, name: &str, parallelism: usize) -> Running {
+    pub(crate) fn engine(&self, name: &str, parallelism: usize) -> Running {
         let settings = Settings {
             name: name.to_owned(),
             lease: LEASE,
@@ -48,7 +48,7 @@ impl World {
     }
 
     /// Waits until a run has ended.
-    async fn ended(&self, run: RunId) -> (RunState, Vec<TaskState>) {
+    pub(crate) async fn ended(&self, run: RunId) -> (RunState, Vec<TaskState>) {
         let began = Instant::now();
         loop {
             let (state, tasks) = self.store.run_state(run).await.unwrap().unwrap();
@@ -62,7 +62,7 @@ impl World {
 }
 
 impl Running {
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.trigger();
         self.task.await.unwrap().unwrap();
     }

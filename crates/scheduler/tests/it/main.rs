@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod clear;
+mod clock;
+mod deadlines;
 mod engine;
 mod housekeeping;
 mod kill;

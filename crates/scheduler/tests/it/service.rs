@@ -4,6 +4,7 @@ use millrace_proto::scheduler::v1::{
     self as pb, DagRef, scheduler_service_server::SchedulerService as _, why_request::What,
 };
 use millrace_scheduler::{
+    apply::Abilities,
     exec::{Channels, Grpc, Secrets},
     service::Service,
 };
@@ -42,7 +43,8 @@ impl Client {
 #[tokio::test]
 async fn a_document_is_checked_planned_and_put_in_force() {
     let world = World::new().await;
-    let client = Client(Service::new(world.store.clone(), Grpc::new(Channels::new(), Secrets::default())));
+    let client =
+        Client(Service::new(world.store.clone(), Grpc::new(Channels::new(), Secrets::default()), Abilities::default()));
     let faults = client.apply(&DAG.replace("needs: [a]", "needs: [nobody]"), false).await.faults;
     let said: Vec<String> =
         faults.iter().map(|it| format!("{}:{}: {}: {}", it.document, it.line, it.path, it.message)).collect();
@@ -77,7 +79,8 @@ async fn a_document_is_checked_planned_and_put_in_force() {
 #[tokio::test]
 async fn a_run_is_started_once_for_its_key_and_says_what_it_waits_for() {
     let world = World::new().await;
-    let client = Client(Service::new(world.store.clone(), Grpc::new(Channels::new(), Secrets::default())));
+    let client =
+        Client(Service::new(world.store.clone(), Grpc::new(Channels::new(), Secrets::default()), Abilities::default()));
     world.store.set_pool("gpu", 0).await.unwrap();
     client.apply(DAG, false).await;
     let first = client.start("mine").await.unwrap();
@@ -115,7 +118,8 @@ async fn a_run_is_started_once_for_its_key_and_says_what_it_waits_for() {
 #[tokio::test]
 async fn parameters_are_checked_by_their_schemas() {
     let world = World::new().await;
-    let client = Client(Service::new(world.store.clone(), Grpc::new(Channels::new(), Secrets::default())));
+    let client =
+        Client(Service::new(world.store.clone(), Grpc::new(Channels::new(), Secrets::default()), Abilities::default()));
     world.store.set_pool("gpu", 1).await.unwrap();
     client.apply(DAG, false).await;
     let params = |name: &str, value: serde_json::Value| {

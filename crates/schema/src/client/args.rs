@@ -8,6 +8,7 @@ use super::{Error, rest::REQUEST};
 /// Where the schema registry is, and who we are to it.
 #[derive(Clone, clap::Args)]
 #[command(next_help_heading = "Schema registry")]
+#[group(id = "registry")]
 pub struct Args {
     /// Base URLs of the registry's REST API, tried in order.
     #[arg(
