@@ -30,16 +30,16 @@ pub(super) async fn version() -> Result<String> {
 /// Makes the environment and fills it.
 pub(super) async fn fetch(folder: &Folder, run: &Path, filling: &Path) -> Result<()> {
     let home = filling.to_string_lossy();
-    step_as(folder, run, "fetch-venv", "python3", &["-m", "venv", &home]).await.map_err(failed)?;
+    step_as(folder, run, "fetch-venv", "python3", &["-m", "venv", &home]).await.map_err(|error| failed(&error))?;
     let requirements = filling.join("requirements.txt");
     fs::write(&requirements, REQUIREMENTS).map_err(Error::io("write", &requirements))?;
     let (python, requirements) = (filling.join("bin/python"), requirements.to_string_lossy().into_owned());
     let pip =
         ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", &requirements];
-    step_as(folder, run, "fetch-pip", &python.to_string_lossy(), &pip).await.map_err(failed)
+    step_as(folder, run, "fetch-pip", &python.to_string_lossy(), &pip).await.map_err(|error| failed(&error))
 }
 
-fn failed(error: Error) -> Error {
+fn failed(error: &Error) -> Error {
     Error::Fetch { what: "the stand-in for AWS with pip", why: error.to_string() }
 }
 
