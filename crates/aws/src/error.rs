@@ -154,7 +154,8 @@ fn kind(code: &str, status: u16) -> Kind {
 }
 
 fn lacks_credentials(error: &(dyn StdError + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| (*error).source()).any(|error| error.is::<CredentialsError>())
+    std::iter::successors(Some(error), |error| (*error).source())
+        .any(<dyn std::error::Error + 'static>::is::<CredentialsError>)
 }
 
 /// An error with its causes.
