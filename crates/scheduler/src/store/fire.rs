@@ -271,11 +271,11 @@ async fn replace(store: &Store, tx: &Transaction<'_>, accounts: &[(Due, Account)
     Ok(())
 }
 
-/// Moments that have no run, each with the flow and the plan.
+/// Moments that have no run, each with the flow and the plan; of several that were passed over together, the last.
 fn without_a_run(accounts: &[(Due, Account)]) -> impl Iterator<Item = (FlowId, &Plan, Timestamp)> {
     accounts.iter().flat_map(|(due, account)| {
-        let no_run = |slot: &&Slot| matches!(slot.state, SlotState::Skipped | SlotState::Suppressed) && slot.count == 1;
-        let slots = account.slots.iter().filter(no_run).map(|slot| slot.at);
+        let no_run = |slot: &&Slot| matches!(slot.state, SlotState::Skipped | SlotState::Suppressed);
+        let slots = account.slots.iter().filter(no_run).map(|slot| slot.until);
         let replaced = account.replaced.iter().map(|replaced| replaced.at);
         slots.chain(replaced).map(|at| (due.flow.id, &*due.plan, at))
     })
