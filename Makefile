@@ -14,7 +14,7 @@ MINUTES ?= 10
 .PHONY: help up down status logs build test e2e lint fmt check-crates deny bench soak clean prerequisites
 
 help: ## Print this.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: prerequisites build ## Build and start everything, with mail events on their way; Ctrl-C stops it. DETACH=1: in the background, without them.
 	@exec $(bin)/millrace dev up $(if $(detach),--detach,--with-parent)

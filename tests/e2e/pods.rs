@@ -24,16 +24,13 @@ async fn a_pod_of_an_image_of_ours_runs_and_says_what_the_program_says_here() {
     assert_eq!(own.kubectl(["logs", "version"]), String::from_utf8(here.stdout).unwrap());
 }
 
-/// Answers each connection with the pod's address.
-const SERVER: &str = "TCP-LISTEN:8080,reuseaddr,fork";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_is_found_by_its_name_on_every_node_and_by_its_address_on_this_machine() {
     let _nodes = steady_nodes().await;
     let own = Namespace::new("service");
     let socat = image("socat", Path::new("/usr/bin/socat"));
     let labels = json!({"app": "server"});
-    let mut server = container(&socat, &[SERVER, "OPEN:/etc/hostname"]);
+    let mut server = container(&socat, &["-U", "TCP-LISTEN:8080,reuseaddr,fork", "OPEN:/etc/hostname"]);
     server["readinessProbe"] = json!({"tcpSocket": {"port": 8080}, "periodSeconds": 1});
     own.apply(&json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "server", "labels": labels},

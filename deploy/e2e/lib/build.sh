@@ -1,8 +1,9 @@
+# shellcheck shell=bash
 # Builds what a cluster consists of from the modules that src/go.sum names, and installs it when all of it is there.
 
-# Which binaries these sources make.
+# All that decides which binaries are made.
 digest() {
-    (cd "$here" && cat lib/build.sh image.py src/go.mod src/go.sum src/main.go src/coredns/main.go src/pause.c) | sha256sum | cut -d ' ' -f 1
+    { declare -f compile flags && (cd "$here/src" && cat go.mod go.sum main.go coredns/main.go pause.c); } | sha256sum | cut -d ' ' -f 1
 }
 
 built() { [ "$(cat "$bin/digest" 2>/dev/null)" = "$(digest)" ]; }
@@ -28,10 +29,10 @@ build() {
 go_is_new() {
     local wants has
     wants=$(awk '$1 == "go" { print $2 }' "$here/src/go.mod")
-    command -v go >/dev/null || { say "Go is missing: the cluster is built with Go $wants or newer (https://go.dev/dl)"; exit $unable; }
+    command -v go >/dev/null || { say "Go is missing: the cluster is built with Go $wants or newer (https://go.dev/dl)"; exit "$unable"; }
     has=$(GOTOOLCHAIN=local go env GOVERSION | sed 's/^go//')
     [ "$(printf '%s\n' "$wants" "$has" | sort -V | head -n 1)" = "$wants" ] ||
-        { say "Go is too old: the cluster is built with Go $wants or newer (https://go.dev/dl), and this is $has ($(command -v go))"; exit $unable; }
+        { say "Go is too old: the cluster is built with Go $wants or newer (https://go.dev/dl), and this is $has ($(command -v go))"; exit "$unable"; }
 }
 
 # compile FOLDER
@@ -42,7 +43,6 @@ compile() (
     nice go build -buildvcs=false -trimpath -ldflags "$(flags)" -o "$1/" . ./coredns helm.sh/helm/v3/cmd/helm
     mv "$1/e2e" "$1/kubernetes"
     cc -O2 -static -s -o "$1/pause" pause.c
-    ../image.py --out "$1/pause.tar" --ref localhost/pause:1 "$1/pause=/pause"
 )
 
 # What a release's own build writes into its binaries: versions, which clients and charts ask for.

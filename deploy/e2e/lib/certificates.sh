@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # certificates: a CA, a certificate for each process and for us, and kubeconfigs with them. They live as long as the cluster.
 
 # Each kubeconfig, with the subject that RBAC knows its owner by; those of nodes are made for each node.

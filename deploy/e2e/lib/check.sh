@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Whether this machine can run a cluster at all, as far as nothing that is installed would change it.
 
 # EX_UNAVAILABLE: there is nothing wrong here but the machine.
@@ -49,5 +50,5 @@ refuse() {
     [ -z "$1" ] && return
     say "this machine cannot run a cluster; it lacks:"
     say "$1"
-    exit $unable
+    exit "$unable"
 }

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # control: etcd, the API server, what works through it, and DNS, as processes in the cluster's network namespace.
 
 control() {
@@ -36,7 +37,7 @@ controllers() {
         --leader-elect=false --bind-address 127.0.0.1 --profiling=false --kube-api-qps 500 --kube-api-burst 1000 --node-monitor-period 1s \
         --use-service-account-credentials --root-ca-file "$pki/ca.crt" --service-account-private-key-file "$pki/accounts.key" \
         --cluster-signing-cert-file "$pki/ca.crt" --cluster-signing-key-file "$pki/ca.key" \
-        --horizontal-pod-autoscaler-sync-period 1s --horizontal-pod-autoscaler-downscale-stabilization 10s
+        --flex-volume-plugin-dir "$state/volume-plugins" --horizontal-pod-autoscaler-sync-period 1s --horizontal-pod-autoscaler-downscale-stabilization 10s
 }
 
 # A process here in place of pods: a Service whose endpoint is written by hand leads to it.

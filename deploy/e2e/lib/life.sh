@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Beginning and end of the cluster. Whoever holds descriptor 8, the lock, may begin one; the cluster's process 1 holds it on.
 
 open_lock() {
@@ -12,16 +13,18 @@ start() {
     rm -rf "$logs"
     mkdir -p "$state" "$logs"
     certificates
+    "$here/image.py" --out "$state/pause.tar" --ref localhost/pause:1 "$bin/pause=/pause"
     exec 9</proc/self/ns/net
     setsid "$@" unshare --pid --net --mount --uts --ipc --fork --kill-child --mount-proc -- "$here/lib/inside.sh" >"$logs/cluster.log" 2>&1 </dev/null &
     echo "$! $(began $!)" >"$state/process"
+    disown # its end is no news
     exec 9<&-
     await_usable 120 || { stop; exit 1; }
     : >"$state/usable"
 }
 
-# After the command in parentheses, the twentieth field is when a process began: with it, its number is a name.
-began() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
+# When a process began, unless it has ended: with that, its number is a name. The command in parentheses may have blanks in it.
+began() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'; }
 
 # The cluster's process on the machine, when it lives.
 process() {
@@ -59,26 +62,27 @@ usable() {
 
 # Ends it, with everything that runs in it, and removes what it had.
 stop() {
-    local pid
-    if pid=$(process); then
-        kill -KILL "$pid" 2>/dev/null || true
-        local end=$((SECONDS + 30))
-        while process >/dev/null; do
-            [ $SECONDS -lt $end ] || fail "process $pid does not end"
-            sleep 0.02
-        done
-    fi
+    end_process
     sweep
+}
+
+# Its child is process 1 of the cluster. That has ended when all others have, and the process itself after it.
+end_process() {
+    local pid end=$((SECONDS + 30))
+    pid=$(process) || return 0
+    # shellcheck disable=SC2046 # none or one
+    kill -KILL $(cat "/proc/$pid/task/$pid/children" 2>/dev/null) 2>/dev/null || kill -KILL "$pid" 2>/dev/null || true
+    while process >/dev/null; do
+        [ $SECONDS -lt $end ] || fail "process $pid of the cluster does not end"
+        sleep 0.02
+    done
 }
 
 # What is left of a cluster that has ended, in whatever way.
 sweep() {
-    local end=$((SECONDS + 10)) folder
-    # The kernel takes networks and mounts down in the background.
-    while ip link show "$name" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || ip link del "$name"
-        sleep 0.02
-    done
+    local folder
+    # A network namespace lives on until the last connection in it has timed out, and its end of the link with it.
+    ! ip link show "$name" >/dev/null 2>&1 || ip link del "$name"
     ! grep -qF " $state/" /proc/mounts || fail "something is mounted below $state: look at /proc/mounts and unmount it"
     for folder in $(hierarchies); do
         remove_groups "$folder/$name" || fail "there are still processes in $folder/$name"

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # network: run by process 1 of the cluster, in the cluster's own network namespace, with the machine's as descriptor 9.
 #
 #   machine                    cluster                             node N
@@ -48,5 +49,5 @@ link_node() {
 }
 
 # route [-n NAMESPACE] NODE: to the pods of a node
-# shellcheck disable=SC2086 -- the namespace is two words
+# shellcheck disable=SC2086 # the namespace is two words
 route() { ip $1 route add "$(node_pods "$2")" via "$(node_address "$2")"; }

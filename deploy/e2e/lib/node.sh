@@ -62,7 +62,7 @@ END
 END
     part "$node-containerd" containerd --config "$own/containerd.toml"
     until_it 60 ctr -a "$own/containerd.sock" version || return 1
-    ctr -a "$own/containerd.sock" -n k8s.io images import "$bin/pause.tar" >/dev/null
+    ctr -a "$own/containerd.sock" -n k8s.io images import "$state/pause.tar" >/dev/null
 }
 
 # Images are there because they were imported: none is removed for room.

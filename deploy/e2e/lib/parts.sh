@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # part NAME COMMAND...: a process of the cluster in the background, with a log of its own. When it ends, `ended` says so: none does
 # before the cluster itself.
 part() {

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Names, folders and addresses of the cluster. Every other file has them from here.
 
 home=${MILLRACE_E2E_HOME:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/millrace/kubernetes}
