@@ -89,8 +89,8 @@ pub struct Items {
     pub retries: u32,
 }
 
-/// Runs Jobs in a cluster. Cheap to clone.
-#[derive(Clone)]
+/// Runs Jobs in a cluster; by default there is none. Cheap to clone.
+#[derive(Clone, Default)]
 pub struct Jobs(Option<Arc<Inner>>);
 
 struct Inner {
