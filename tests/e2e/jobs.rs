@@ -256,7 +256,7 @@ async fn a_scheduler_that_dies_finds_its_jobs_again() {
 async fn a_job_whose_pod_somebody_deletes_is_interrupted_and_tried_again() {
     let _nodes = steady_nodes().await;
     let world = World::start("deleted").await;
-    let run = world.run(&json!({"a": {"job": job("echo begun; sleep 5; echo 1 > $MILLRACE_OUTPUT")}})).await;
+    let run = world.run(&json!({"a": {"job": job("echo begun; sleep 20; echo 1 > $MILLRACE_OUTPUT")}})).await;
     let (pod, _) = world.running().await;
     world.own.kubectl(["delete", "pod", &pod, "--force"]);
 
@@ -305,7 +305,7 @@ impl Drop for Drained {
 async fn a_job_whose_node_is_drained_is_tried_again_elsewhere_without_being_counted() {
     let _alone = nodes_alone().await;
     let world = World::start("jobdrain").await;
-    let run = world.run(&json!({"a": {"job": job("echo begun; sleep 8; echo 1 > $MILLRACE_OUTPUT")}})).await;
+    let run = world.run(&json!({"a": {"job": job("echo begun; sleep 20; echo 1 > $MILLRACE_OUTPUT")}})).await;
     let (_, node) = world.running().await;
     let drained = Drained(node.clone());
     let out = kubectl()

@@ -212,7 +212,7 @@ mod tests {
     fn a_pod_says_how_it_ended_or_why_it_does_not_run() {
         let ended = json!({"exitCode": 137, "reason": "OOMKilled", "message": "{}"});
         let ended = pod(
-            json!({"phase": "Failed", "containerStatuses": [{"name": "task", "image": "", "imageID": "", "ready": false,
+            &json!({"phase": "Failed", "containerStatuses": [{"name": "task", "image": "", "imageID": "", "ready": false,
             "restartCount": 0, "state": {"terminated": ended}}]}),
         );
         let exit = Exit { code: 137, reason: "OOMKilled".to_owned(), message: "{}".to_owned() };
@@ -220,7 +220,7 @@ mod tests {
 
         let waiting = |reason| {
             pod(
-                json!({"phase": "Pending", "containerStatuses": [{"name": "task", "image": "", "imageID": "", "ready": false,
+                &json!({"phase": "Pending", "containerStatuses": [{"name": "task", "image": "", "imageID": "", "ready": false,
                 "restartCount": 0, "state": {"waiting": {"reason": reason, "message": "why"}}}]}),
             )
         };
@@ -234,7 +234,7 @@ mod tests {
             pod(&json!({"phase": "Pending", "conditions": [condition("PodScheduled", "False", "Unschedulable")]}));
         assert_eq!(pending.problem.unwrap().reason, "Unschedulable");
         let drained = pod(
-            json!({"phase": "Failed", "conditions": [condition("DisruptionTarget", "True", "EvictionByEvictionAPI")]}),
+            &json!({"phase": "Failed", "conditions": [condition("DisruptionTarget", "True", "EvictionByEvictionAPI")]}),
         );
         assert_eq!(drained.disturbed.unwrap(), "EvictionByEvictionAPI: why");
     }

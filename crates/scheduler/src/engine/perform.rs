@@ -53,15 +53,16 @@ impl Engine {
         }
         let performed = self.executors.run(&attempt, &work, run.values.logical_date, begin, &stop);
         tokio::pin!(performed);
-        let ended = match late {
-            Some(limit) => too_long(performed.await, limit),
-            None => tokio::select! {
+        let ended = if let Some(limit) = late {
+            too_long(performed.await, limit)
+        } else {
+            tokio::select! {
                 ended = &mut performed => ended,
                 limit = expired(&attempt, limit) => {
                     stop.cancel();
                     too_long(performed.await, limit)
                 }
-            },
+            }
         };
         report(&launch, planned, ended)
     }
