@@ -4,7 +4,7 @@ bin := $(or $(CARGO_TARGET_DIR),target)/release
 cargo := cargo
 detach := $(filter-out 0 no false,$(DETACH))
 
-# Kafka and Postgres for one command, in a folder of their own, and nothing left of them afterwards.
+# Kafka, Postgres and a stand-in for AWS for one command, in a folder of their own, and nothing left of them afterwards.
 with_stack := $(bin)/millrace dev exec --throwaway --with-parent --
 
 # How long `make soak` goes on.

@@ -1,11 +1,14 @@
-//! Kafka and Postgres of the pinned versions, fetched once per user by Maven.
+//! Kafka, Postgres and the stand-in for AWS of the pinned versions, fetched once per user by Maven and pip.
 //!
 //! ```text
 //! <cache>/<hash of the pom>/kafka/*.jar
 //!                          /postgres/{bin,lib,share}
+//!        /<hash of the requirements>/{bin,lib}
 //! ```
 //! A folder under its final name is whole: it is filled under another name and renamed. Checkouts share it, and of several that
 //! start at once one fetches and the others wait for its lock.
+
+mod aws;
 
 use std::env;
 use std::fs::{self, File};
@@ -28,37 +31,56 @@ pub(crate) struct Programs {
     pub(crate) kafka: PathBuf,
     /// `bin`, `lib` and `share` of Postgres.
     pub(crate) postgres: PathBuf,
+    /// The Python environment of what stands in for AWS.
+    pub(crate) aws: PathBuf,
 }
 
 /// Finds the programs, or fetches them.
 pub(crate) async fn programs(folder: &Folder, run: &Path, reporter: &Reporter) -> Result<Programs> {
     let cache = location(folder);
-    let home = cache.join(version());
-    let programs = Programs { kafka: home.join("kafka"), postgres: home.join("postgres") };
-    if home.is_dir() {
+    let jars = cache.join(version());
+    let aws = cache.join(aws::version().await?);
+    let programs = Programs { kafka: jars.join("kafka"), postgres: jars.join("postgres"), aws };
+    if jars.is_dir() && programs.aws.is_dir() {
         return Ok(programs);
     }
-    prerequisites::program("mvn", "Maven", "maven")?;
-    prerequisites::program("python3", "Python 3", "python3")?;
-    prerequisites::program("xz", "xz", "xz-utils")?;
     fs::create_dir_all(&cache).map_err(Error::io("create folder", &cache))?;
     let _lock = lock(&cache).await?;
+    let filling = |name: &str| cache.join(format!("filling-{name}"));
+    let (for_jars, for_aws) = (filling("jars"), filling("aws"));
+    tokio::try_join!(
+        once("Kafka and Postgres", &jars, &for_jars, reporter, fetch(folder, run, &for_jars)),
+        once("the stand-in for AWS", &programs.aws, &for_aws, reporter, aws::fetch(folder, run, &for_aws)),
+    )?;
+    Ok(programs)
+}
+
+/// Has a folder filled that is not there, and gives it its name. The lock is the caller's.
+async fn once(
+    what: &'static str,
+    home: &Path,
+    filling: &Path,
+    reporter: &Reporter,
+    fetch: impl Future<Output = Result<()>>,
+) -> Result<()> {
     if home.is_dir() {
-        return Ok(programs); // Somebody else has fetched it meanwhile.
+        return Ok(()); // Somebody else has fetched it meanwhile.
     }
-    reporter.report(Event::Fetching);
+    reporter.report(Event::Fetching(what));
     let begin = Instant::now();
     // Left over by one who was killed while he fetched: the lock is ours, so nobody fills it.
-    let filling = cache.join("filling");
-    let _ = fs::remove_dir_all(&filling);
-    fetch(folder, run, &filling).await?;
-    fs::rename(&filling, &home).map_err(Error::io("rename", &filling))?;
-    reporter.report(Event::Fetched(begin.elapsed()));
-    Ok(programs)
+    let _ = fs::remove_dir_all(filling);
+    fetch.await?;
+    fs::rename(filling, home).map_err(Error::io("rename", filling))?;
+    reporter.report(Event::Fetched(what, begin.elapsed()));
+    Ok(())
 }
 
 /// One step after the other, each a child on the leash.
 async fn fetch(folder: &Folder, run: &Path, filling: &Path) -> Result<()> {
+    prerequisites::program("mvn", "Maven", "maven")?;
+    prerequisites::program("python3", "Python 3", "python3")?;
+    prerequisites::program("xz", "xz", "xz-utils")?;
     let jars = filling.join("kafka");
     let postgres = filling.join("postgres");
     fs::create_dir_all(&postgres).map_err(Error::io("create folder", &postgres))?;
@@ -71,7 +93,7 @@ async fn fetch(folder: &Folder, run: &Path, filling: &Path) -> Result<()> {
     let pom = pom.to_string_lossy().into_owned();
     step(folder, run, "mvn", &["-q", "-B", "-f", &pom, "dependency:copy-dependencies", &output, &platform])
         .await
-        .map_err(|error| Error::Fetch(error.to_string()))?;
+        .map_err(|error| failed(error.to_string()))?;
 
     let jar = find(&jars, "embedded-postgres-binaries", ".jar")?;
     let (jar, postgres_text) = (jar.to_string_lossy().into_owned(), postgres.to_string_lossy().into_owned());
@@ -87,15 +109,23 @@ async fn fetch(folder: &Folder, run: &Path, filling: &Path) -> Result<()> {
 }
 
 async fn step(folder: &Folder, run: &Path, program: &str, args: &[&str]) -> Result<()> {
-    let name = format!("fetch-{program}");
-    let log = folder.rotate_log(&name)?;
-    let mut command = leash::command(run, &name, Leash::FIRST, program.as_ref(), args);
-    leash::log_to(&mut command, &log).map_err(Error::io("open log of", Path::new(&name)))?;
-    let status = Process::spawn(command, run, &name)?.ended().await;
+    step_as(folder, run, &format!("fetch-{program}"), program, args).await
+}
+
+async fn step_as(folder: &Folder, run: &Path, name: &str, program: &str, args: &[&str]) -> Result<()> {
+    let log = folder.rotate_log(name)?;
+    let mut command = leash::command(run, name, Leash::FIRST, program.as_ref(), args);
+    leash::log_to(&mut command, &log).map_err(Error::io("open log of", Path::new(name)))?;
+    let status = Process::spawn(command, run, name)?.ended().await;
     if status.success() {
         return Ok(());
     }
-    Err(Error::Ended { status: status.to_string(), log: folder.log(&name), tail: folder.tail(&name), name })
+    let (log, tail) = (folder.log(name), folder.tail(name));
+    Err(Error::Ended { name: name.to_owned(), status: status.to_string(), log, tail })
+}
+
+fn failed(why: String) -> Error {
+    Error::Fetch { what: "Kafka and Postgres with Maven", why }
 }
 
 fn find(folder: &Path, prefix: &str, suffix: &str) -> Result<PathBuf> {
@@ -104,7 +134,7 @@ fn find(folder: &Path, prefix: &str, suffix: &str) -> Result<PathBuf> {
         path.file_name().and_then(|name| name.to_str()).is_some_and(|n| n.starts_with(prefix) && n.ends_with(suffix))
     };
     let found = entries.flatten().map(|entry| entry.path()).find(fits);
-    found.ok_or_else(|| Error::Fetch(format!("no {prefix}*{suffix} in {}", folder.display())))
+    found.ok_or_else(|| failed(format!("no {prefix}*{suffix} in {}", folder.display())))
 }
 
 /// One lock for all who fetch into this cache.

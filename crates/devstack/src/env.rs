@@ -10,11 +10,16 @@ use crate::{Part, Ports, Result};
 pub(crate) struct Env(Vec<(String, String)>);
 
 impl Env {
-    /// Addresses of Kafka and Postgres.
+    /// Addresses of Kafka, Postgres and the stand-in for AWS. The last are the names that every SDK of AWS reads; the
+    /// stand-in takes any key, and an SDK wants one.
     pub(crate) fn stores(ports: Ports, password: &str) -> Self {
         let mut env = Self::default();
         env.set("KAFKA_BOOTSTRAP_SERVERS", &ports.kafka());
         env.set("DATABASE_URL", &format!("postgres://postgres:{password}@{}/postgres", ports.postgres()));
+        env.set("AWS_ENDPOINT_URL", &format!("http://{}", ports.aws()));
+        env.set("AWS_REGION", "us-east-1");
+        env.set("AWS_ACCESS_KEY_ID", "local");
+        env.set("AWS_SECRET_ACCESS_KEY", "local");
         env
     }
 
@@ -79,6 +84,7 @@ mod tests {
         let value = |name: &str| read.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
         assert_eq!(value("KAFKA_BOOTSTRAP_SERVERS"), Some("127.0.0.1:29092"));
         assert_eq!(value("DATABASE_URL"), Some("postgres://postgres:secret@127.0.0.1:29032/postgres"));
+        assert_eq!(value("AWS_ENDPOINT_URL"), Some("http://127.0.0.1:29070"));
         assert_eq!(value("MILLRACE_GATEWAY_HTTP"), Some("http://127.0.0.1:29080"));
         assert_eq!(value("MILLRACE_REGISTRY_HTTP"), Some("http://127.0.0.1:29081"));
         assert_eq!(value("MILLRACE_SCORER_ADMIN"), Some("http://127.0.0.1:29012"));

@@ -37,9 +37,14 @@ pub enum Error {
     /// No stack in the folder.
     #[error("no stack is running in {0}; start one with `make up` or `millrace dev up`")]
     NotRunning(PathBuf),
-    /// Maven could not fetch Kafka and Postgres.
-    #[error("fetch Kafka and Postgres with Maven failed: {0}")]
-    Fetch(String),
+    /// Maven could not fetch Kafka and Postgres, or pip the stand-in for AWS.
+    #[error("fetch {what} failed: {why}")]
+    Fetch {
+        /// What, and by which client.
+        what: &'static str,
+        /// What the client said.
+        why: String,
+    },
     /// A service's binary is not beside ours.
     #[error("{0} is not there; build it with `cargo build --release`")]
     NoBinary(PathBuf),
@@ -68,7 +73,9 @@ pub enum Error {
         tail: String,
     },
     /// No part of that name.
-    #[error("there is no part {0:?}; the parts are kafka, postgres, registry, gateway, scorer, importer, alerter")]
+    #[error(
+        "there is no part {0:?}; the parts are kafka, postgres, aws, registry, gateway, scorer, importer, alerter, scheduler"
+    )]
     UnknownPart(String),
     /// The part is not started, and cannot be stopped or killed.
     #[error("{0} is not running")]
@@ -93,7 +100,7 @@ impl Error {
             Self::Missing { .. } | Self::Platform(_) | Self::PortsInUse(_) | Self::NoBinary(_) => Code::InvalidConfig,
             Self::AlreadyRunning { .. } => Code::AlreadyExists,
             Self::NotRunning(_) | Self::UnknownPart(_) | Self::PartNotRunning(_) => Code::NotFound,
-            Self::Fetch(_) | Self::Ended { .. } => Code::Unavailable,
+            Self::Fetch { .. } | Self::Ended { .. } => Code::Unavailable,
             Self::NotReady { .. } => Code::DeadlineExceeded,
             Self::Io { .. } => Code::Internal,
         }
@@ -106,7 +113,7 @@ impl Error {
             Self::PortsInUse(_) => "ports_in_use",
             Self::AlreadyRunning { .. } => "already_running",
             Self::NotRunning(_) => "not_running",
-            Self::Fetch(_) => "fetch",
+            Self::Fetch { .. } => "fetch",
             Self::NoBinary(_) => "no_binary",
             Self::Ended { .. } => "ended",
             Self::NotReady { .. } => "not_ready",

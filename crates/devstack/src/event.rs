@@ -9,10 +9,10 @@ use crate::Part;
 /// One thing that happened, for a person to read.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Kafka and Postgres are not in the cache yet, and Maven fetches them.
-    Fetching,
-    /// They came.
-    Fetched(Duration),
+    /// What is not in the cache yet is fetched: Kafka and Postgres, or what stands in for AWS.
+    Fetching(&'static str),
+    /// It came.
+    Fetched(&'static str, Duration),
     /// Processes that a crashed start had left were stopped.
     Swept,
     /// A part answers.
@@ -35,8 +35,8 @@ pub enum Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fetching => write!(f, "fetching Kafka and Postgres (once per user)"),
-            Self::Fetched(took) => write!(f, "fetched Kafka and Postgres in {:.1} s", took.as_secs_f64()),
+            Self::Fetching(what) => write!(f, "fetching {what} (once per user)"),
+            Self::Fetched(what, took) => write!(f, "fetched {what} in {:.1} s", took.as_secs_f64()),
             Self::Swept => write!(f, "stopped what an earlier start had left behind"),
             Self::Ready(part, took) => write!(f, "{part} is ready after {:.1} s", took.as_secs_f64()),
             Self::Crashed { part, reason } => write!(f, "{part} crashed and is started again: {reason}"),

@@ -1,7 +1,7 @@
-//! The local stack: real Kafka, real Postgres and the services, each a child process with its own folder.
+//! The local stack: real Kafka, real Postgres, a stand-in for AWS and the services, each a child process with its own folder.
 //!
 //! ```text
-//! Stack::builder(".millrace") --start()--> lock -> guard -> fetch (Maven, once per user) -> Kafka + Postgres -> services -> env
+//! Stack::builder(".millrace") --start()--> lock -> guard -> fetch (Maven and pip, once per user) -> stores -> services -> env
 //!                                            |       |
 //!                one stack per folder <------+       +--> sh that outlives us: when our end of its pipe closes, however we
 //!                                                         ended, it stops every process that the stack has started
@@ -16,6 +16,7 @@
 //!
 //! It knows nothing of Kafka clients or SQL: whoever needs topics or keys between two steps starts the parts one by one.
 
+mod aws;
 mod cache;
 mod env;
 mod error;

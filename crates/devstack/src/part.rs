@@ -14,6 +14,8 @@ pub enum Part {
     Kafka,
     /// PostgreSQL.
     Postgres,
+    /// What stands in for S3, SNS and SQS.
+    Aws,
     /// `millrace-registry`.
     Registry,
     /// `millrace-gateway`.
@@ -30,16 +32,17 @@ pub enum Part {
 
 impl Part {
     /// What the services stand on.
-    pub const STORES: [Self; 2] = [Self::Kafka, Self::Postgres];
+    pub const STORES: [Self; 3] = [Self::Kafka, Self::Postgres, Self::Aws];
 
     /// The services, in the order in which they start.
     pub const SERVICES: [Self; 6] =
         [Self::Registry, Self::Gateway, Self::Scorer, Self::Importer, Self::Alerter, Self::Scheduler];
 
     /// All of them, in the order in which they start.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Kafka,
         Self::Postgres,
+        Self::Aws,
         Self::Registry,
         Self::Gateway,
         Self::Scorer,
@@ -53,6 +56,7 @@ impl Part {
         match self {
             Self::Kafka => "kafka",
             Self::Postgres => "postgres",
+            Self::Aws => "aws",
             Self::Registry => "registry",
             Self::Gateway => "gateway",
             Self::Scorer => "scorer",
@@ -62,7 +66,7 @@ impl Part {
         }
     }
 
-    /// Whether it is one of ours, over Kafka and Postgres.
+    /// Whether it is one of ours, over the stores.
     pub fn is_service(self) -> bool {
         !Self::STORES.contains(&self)
     }
@@ -105,6 +109,6 @@ mod tests {
     #[test]
     fn stores_come_first() {
         assert_eq!(Part::ALL.iter().filter(|part| part.is_service()).count(), Part::SERVICES.len());
-        assert_eq!(Part::ALL[..2], Part::STORES);
+        assert_eq!(Part::ALL[..3], Part::STORES);
     }
 }

@@ -7,7 +7,9 @@
 //! | +80 | gateway, HTTP | +12 | scorer, admin |
 //! | +81 | registry, HTTP | +13 | importer, admin |
 //! | +82 | registry, gRPC | +14 | alerter, admin |
+//! | +84 | scheduler, gRPC | +15 | scheduler, admin |
 //! | +92 | Kafka, broker | +93 | Kafka, controller |
+//! | +70 | S3, SNS and SQS | | |
 //!
 //! Two stacks side by side have bases that are [`SPAN`] or more apart.
 
@@ -60,6 +62,11 @@ impl Ports {
         self.at(32)
     }
 
+    /// Where the stand-in for S3, SNS and SQS listens for HTTP.
+    pub fn aws(self) -> SocketAddr {
+        self.at(70)
+    }
+
     /// Where a service listens for gRPC; `None` for one that does not.
     pub fn grpc(self, part: Part) -> Option<SocketAddr> {
         match part {
@@ -79,7 +86,7 @@ impl Ports {
         }
     }
 
-    /// Where a service answers `/readyz` and `/metrics`; `None` for Kafka and Postgres.
+    /// Where a service answers `/readyz` and `/metrics`; `None` for the stores.
     pub fn admin(self, part: Part) -> Option<SocketAddr> {
         let offset = match part {
             Part::Gateway => 10,
@@ -88,7 +95,7 @@ impl Ports {
             Part::Importer => 13,
             Part::Alerter => 14,
             Part::Scheduler => 15,
-            Part::Kafka | Part::Postgres => return None,
+            Part::Kafka | Part::Postgres | Part::Aws => return None,
         };
         Some(self.at(offset))
     }
@@ -98,6 +105,7 @@ impl Ports {
         match part {
             Part::Kafka => vec![self.kafka(), self.controller()],
             Part::Postgres => vec![self.postgres()],
+            Part::Aws => vec![self.aws()],
             _ => [self.grpc(part), self.http(part), self.admin(part)].into_iter().flatten().collect(),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::process::Command;
 
+use crate::aws::Aws;
 use crate::cache;
 use crate::env::Env;
 use crate::event::{Event, Reporter};
@@ -79,7 +80,7 @@ impl Builder {
         self
     }
 
-    /// Starts Kafka and Postgres side by side, and the services when asked for; returns when all of it is ready.
+    /// Starts Kafka, Postgres and the stand-in for AWS side by side, and the services when asked for; returns when all of it is ready.
     pub async fn start(self) -> Result<Stack> {
         let folder = Folder::create(&self.dir)?;
         let lock = running::lock(&folder, self.ports).await?;
@@ -93,6 +94,7 @@ impl Builder {
 
         let java = prerequisites::java().await?;
         let programs = cache::programs(&folder, guard.run(), &self.reporter).await?;
+        let aws = Aws::new(&folder, &programs.aws, self.ports)?;
         let password = folder.secret("postgres-password")?;
         let (kafka, postgres) = tokio::try_join!(
             Kafka::prepare(&folder, guard.run(), java, &programs.kafka, self.ports),
@@ -108,9 +110,10 @@ impl Builder {
         let env = Env::stores(self.ports, &password);
         let (run, ports, reporter) = (guard.run().to_owned(), self.ports, self.reporter);
         let service_env = self.service_env;
-        let parts = Prepared { folder, run, ports, settings, kafka, postgres, env, service_env, reporter };
+        let parts = Prepared { folder, run, ports, settings, kafka, postgres, aws, env, service_env, reporter };
         let stack = Stack { parts: Arc::new(parts.into()), guard, _lock: lock };
-        tokio::try_join!(stack.parts.start(Part::Kafka), stack.parts.start(Part::Postgres))?;
+        let [kafka, postgres, aws] = Part::STORES.map(|part| stack.parts.start(part));
+        tokio::try_join!(kafka, postgres, aws)?;
         if self.services {
             stack.start_services().await?;
         }
@@ -266,7 +269,7 @@ impl Stack {
         Ok(child.wait().await)
     }
 
-    /// Stops the services, then Kafka and Postgres, and waits for all of them.
+    /// Stops the services, then what they stand on, and waits for all of them.
     pub async fn shutdown(mut self) -> Result<()> {
         self.parts.stop_all().await;
         running::forget(&self.parts.folder);

@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct Args {
     #[command(flatten)]
     place: Place,
-    /// Start Kafka and Postgres for this program alone, in a folder of their own that goes with them.
+    /// Start Kafka, Postgres and the stand-in for AWS for this program alone, in a folder of their own that goes with them.
     #[arg(long)]
     throwaway: bool,
     /// Base of the throwaway stack's ports. Without it: the first that is free.
@@ -45,7 +45,7 @@ impl Args {
         let start = Stack::builder(&folder.0).port_base(ports.base()).start();
         let stack = tokio::select! {
             stack = start => stack?,
-            _ = ends.next() => bail!("stopped before Kafka and Postgres were ready"),
+            _ = ends.next() => bail!("stopped before the stores were ready"),
         };
         let status = run(&stack, &command, &mut ends).await;
         stack.shutdown().await?;

@@ -11,6 +11,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 
+use crate::aws::Aws;
 use crate::env::Env;
 use crate::event::{Event, Reporter};
 use crate::folder::Folder;
@@ -39,6 +40,7 @@ pub(crate) struct Parts {
     pub(super) settings: Settings,
     kafka: Kafka,
     postgres: Postgres,
+    aws: Aws,
     env: std::sync::Mutex<Env>,
     /// What the services are told beside that.
     service_env: std::sync::Mutex<Env>,
@@ -76,6 +78,7 @@ pub(super) struct Prepared {
     pub(super) settings: Settings,
     pub(super) kafka: Kafka,
     pub(super) postgres: Postgres,
+    pub(super) aws: Aws,
     pub(super) env: Env,
     pub(super) service_env: Env,
     pub(super) reporter: Reporter,
@@ -83,10 +86,10 @@ pub(super) struct Prepared {
 
 impl From<Prepared> for Parts {
     fn from(prepared: Prepared) -> Self {
-        let Prepared { folder, run, ports, settings, kafka, postgres, env, service_env, reporter } = prepared;
+        let Prepared { folder, run, ports, settings, kafka, postgres, aws, env, service_env, reporter } = prepared;
         let slots = Part::ALL.into_iter().map(|part| (part, Mutex::default())).collect();
         let (env, service_env, closed) = (env.into(), service_env.into(), AtomicBool::new(false));
-        Self { folder, run, ports, settings, kafka, postgres, env, service_env, slots, reporter, closed }
+        Self { folder, run, ports, settings, kafka, postgres, aws, env, service_env, slots, reporter, closed }
     }
 }
 
@@ -134,8 +137,8 @@ impl Parts {
         let [registry, gateway, scorer, importer, alerter, scheduler] = Part::SERVICES.map(|part| self.stop(part));
         // One that does not run has nothing to stop.
         let _ = tokio::join!(registry, gateway, scorer, importer, alerter, scheduler);
-        let [kafka, postgres] = Part::STORES.map(|part| self.stop(part));
-        let _ = tokio::join!(kafka, postgres);
+        let [kafka, postgres, aws] = Part::STORES.map(|part| self.stop(part));
+        let _ = tokio::join!(kafka, postgres, aws);
     }
 
     /// Nothing is started again from here on.
@@ -175,6 +178,7 @@ impl Parts {
     async fn launch(&self, part: Part) -> Result<Process> {
         let command = match part {
             Part::Kafka => self.kafka.command(&self.run),
+            Part::Aws => self.aws.command(&self.run),
             Part::Postgres => {
                 self.postgres.recover().await?;
                 self.postgres.command(&self.run)
@@ -204,6 +208,7 @@ impl Parts {
             }
             let is_ready = match (part, self.ports.admin(part)) {
                 (Part::Postgres, _) => self.postgres.is_ready(process.pid()),
+                (Part::Aws, _) => self.aws.is_ready().await,
                 (_, Some(admin)) => service::is_ready(admin).await,
                 _ => self.kafka.is_ready().await,
             };
