@@ -2,6 +2,7 @@
 
 mod describe;
 mod lag;
+mod moment;
 mod tails;
 mod topics;
 
@@ -13,6 +14,7 @@ use uuid::Uuid;
 pub(crate) use self::describe::describe_topics;
 pub use self::{
     lag::{Lag, PartitionLag},
+    moment::Moment,
     topics::{Difference, TopicSpec, TopicState},
 };
 use crate::{
@@ -88,6 +90,15 @@ impl Admin {
                 .map_err(|error| Error::from_kafka("reach the brokers", error))
         })
         .await
+    }
+
+    /// Where a moment, in milliseconds since 1970, is in each partition of a topic, in their order. Records of open
+    /// transactions are not there yet.
+    pub async fn moment(&self, topic: &str, at: i64) -> Result<Vec<Moment>> {
+        let described = self.describe(&[topic.to_owned()]).await?;
+        let described = described.into_iter().next().ok_or_else(|| Error::UnknownTopic(topic.to_owned()))?;
+        let meter = Arc::clone(&self.lag);
+        blocking(move || meter.moment(&described, at)).await
     }
 
     /// How many records a group has still to read, by partition, against the last stable offset: records of open

@@ -52,7 +52,7 @@ impl Lag {
 }
 
 /// Offsets by (topic, partition); what failed is missing.
-type Offsets<T> = HashMap<(String, i32), T>;
+pub(super) type Offsets<T> = HashMap<(String, i32), T>;
 
 /// What a group has committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ enum Committed {
 /// joins its group.
 pub(super) struct Meter {
     client: Client,
-    ends: BaseConsumer<ToolContext>,
+    pub(super) ends: BaseConsumer<ToolContext>,
     tails: Tails,
     groups: Mutex<HashMap<String, Arc<BaseConsumer<ToolContext>>>>,
 }
@@ -138,7 +138,7 @@ impl Meter {
     }
 
     /// The first or, among committed records, the last offsets, with one request per broker.
-    fn offsets(&self, topics: &[Topic], which: Offset) -> Result<Offsets<i64>> {
+    pub(super) fn offsets(&self, topics: &[Topic], which: Offset) -> Result<Offsets<i64>> {
         // librdkafka takes the special offsets as the special timestamps of the protocol, which are the same numbers.
         let answer = self
             .ends
@@ -175,7 +175,7 @@ impl Committed {
     }
 }
 
-fn list(topics: &[Topic], offset: Offset) -> Result<TopicPartitionList> {
+pub(super) fn list(topics: &[Topic], offset: Offset) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::new();
     for topic in topics {
         for partition in &topic.partitions {
@@ -187,7 +187,7 @@ fn list(topics: &[Topic], offset: Offset) -> Result<TopicPartitionList> {
 }
 
 /// The answers that came, by partition.
-fn collect<T>(answer: &TopicPartitionList, read: impl Fn(Offset) -> Option<T>) -> Offsets<T> {
+pub(super) fn collect<T>(answer: &TopicPartitionList, read: impl Fn(Offset) -> Option<T>) -> Offsets<T> {
     let elements = answer.elements();
     let good = elements.iter().filter(|element| element.error().is_ok());
     good.filter_map(|element| Some(((element.topic().to_owned(), element.partition()), read(element.offset())?)))
