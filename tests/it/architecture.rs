@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 /// What each crate of ours may use of ours, in code that ships. Services are not in anybody's list.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("core", &[]),
     ("proto", &["core"]),
     ("schema", &["core", "proto"]),
@@ -17,6 +17,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("policy", &["core", "schema"]),
     ("runtime", &["core"]),
     ("kafka", &["core", "runtime"]),
+    ("aws", &["core", "runtime"]),
     ("postgres", &["core", "runtime"]),
     ("gateway", LIBRARIES),
     ("registry", LIBRARIES),
@@ -27,15 +28,18 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("demo", &["core", "schema"]),
     ("devstack", &["core", "runtime"]),
     ("cli", &["core", "proto", "schema", "scoring", "policy", "runtime", "kafka", "postgres", "demo", "devstack"]),
-    ("testkit", &["core", "demo", "devstack", "postgres", "proto", "schema"]),
+    ("testkit", &["aws", "core", "demo", "devstack", "postgres", "proto", "schema"]),
     ("tests", &[]),
 ];
 
 /// What a service may use.
-const LIBRARIES: &[&str] = &["core", "proto", "schema", "scoring", "policy", "runtime", "kafka", "postgres"];
+const LIBRARIES: &[&str] = &["core", "proto", "schema", "scoring", "policy", "runtime", "kafka", "aws", "postgres"];
 
 /// Crates of others that only one crate of ours may touch, so that it can be replaced in one place.
-const WRAPPED: [(&str, &str); 5] = [
+const WRAPPED: [(&str, &str); 8] = [
+    ("aws-config", "aws"),
+    ("aws-sdk-s3", "aws"),
+    ("aws-sdk-sqs", "aws"),
     ("rdkafka", "kafka"),
     ("tokio-postgres", "postgres"),
     ("deadpool-postgres", "postgres"),

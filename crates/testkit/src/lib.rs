@@ -5,12 +5,13 @@
 //!   world.cli(["publish", ..])     the command line as a user runs it
 //!   world.kill("scorer")           SIGKILL, and start again
 //!   world.number("SELECT ..")      what Postgres holds
-//! Database: one test's own, where no more than that is needed
+//! Database: one test's own, where no more than that is needed; so are Bucket and queue
 //! Sender: events over gRPC, batch by batch, every answer kept: what was accepted, rejected, unknown
 //! ```
 //!
 //! A world that is dropped while its test fails leaves its folder behind and says where the logs are.
 
+mod aws;
 mod database;
 mod eventually;
 mod python;
@@ -18,6 +19,7 @@ mod receiver;
 mod sender;
 mod world;
 
+pub use aws::{Bucket, queue};
 pub use database::Database;
 pub use python::confluent_python;
 pub use sender::{Outcome, Sender};

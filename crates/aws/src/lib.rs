@@ -1,0 +1,23 @@
+//! S3 and SQS, for the services: the only crate that knows the SDK of AWS.
+//!
+//! ```text
+//! Args --client()--> Client, which asks for nothing before its first call
+//!                      |-- objects()   Objects: head, list, put, delete
+//!                      +-- queue(url)  Queue: receive (long polling), delete, give back, send, depth
+//! ```
+//!
+//! Credentials come by the SDK's chain (environment, profile, web identity, container, instance); where the services are, by
+//! [`Args`] or by the environment that every SDK reads. A failure is an [`Error`] that knows what it is to a retry; the SDK
+//! has tried again by itself before (three tries, with backoff).
+
+mod args;
+mod client;
+mod error;
+mod objects;
+mod queue;
+
+pub use args::Args;
+pub use client::Client;
+pub use error::{Error, Kind, Result};
+pub use objects::{Listing, Object, Objects};
+pub use queue::{Depth, Message, Queue};

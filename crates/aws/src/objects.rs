@@ -1,0 +1,150 @@
+//! Objects of S3.
+
+use aws_sdk_s3::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    primitives::{ByteStream, DateTime},
+};
+use jiff::Timestamp;
+
+use crate::{Client, Error, Kind, Result};
+
+/// Objects of all buckets that the credentials reach. Cheap to clone.
+#[derive(Clone)]
+pub struct Objects(Client);
+
+/// What is known of an object without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its key, as it is: not encoded for an address.
+    pub key: String,
+    /// Another one for other bytes, without quotes.
+    pub etag: Option<String>,
+    /// Its version, in a bucket that keeps versions. A listing has none.
+    pub version: Option<String>,
+    /// Bytes.
+    pub size: u64,
+    /// When it was written, to the second.
+    pub modified: Option<Timestamp>,
+}
+
+/// Objects whose keys begin alike, in the order of their keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The objects.
+    pub objects: Vec<Object>,
+    /// There are more than were asked for.
+    pub more: bool,
+}
+
+impl Objects {
+    pub(crate) fn new(client: Client) -> Self {
+        Self(client)
+    }
+
+    /// Looks at one object; none where it is not there. A bucket that is not there is an error.
+    pub async fn head(&self, bucket: &str, key: &str) -> Result<Option<Object>> {
+        const WHAT: &str = "look at";
+        let s3 = &self.0.sdk().await.s3;
+        let found = match s3.head_object().bucket(bucket).key(key).send().await {
+            Ok(found) => found,
+            Err(error) => {
+                let error = Error::sdk(WHAT, uri(bucket, key), &error);
+                return if error.kind() == Kind::Missing { self.in_bucket(bucket).await } else { Err(error) };
+            }
+        };
+        Ok(Some(Object {
+            key: key.to_owned(),
+            etag: found.e_tag().map(unquoted),
+            version: found.version_id().map(str::to_owned),
+            size: found.content_length().map(i64::unsigned_abs).unwrap_or_default(),
+            modified: found.last_modified().and_then(instant),
+        }))
+    }
+
+    /// HEAD of an object says no more than that nothing is there: the object, or the whole bucket.
+    async fn in_bucket(&self, bucket: &str) -> Result<Option<Object>> {
+        const WHAT: &str = "find bucket";
+        let s3 = &self.0.sdk().await.s3;
+        match s3.head_bucket().bucket(bucket).send().await {
+            Ok(_) => Ok(None),
+            Err(error) => match Error::sdk(WHAT, bucket, &error) {
+                error if error.kind() == Kind::Missing => Err(Error::nowhere(WHAT, bucket)),
+                // To look at objects is one right, to look at the bucket another.
+                error if error.kind() == Kind::Denied => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Lists the objects whose keys begin with `prefix`, `most` of them at most. `flat`: not those that have another `/`
+    /// after it.
+    pub async fn list(&self, bucket: &str, prefix: &str, flat: bool, most: usize) -> Result<Listing> {
+        let s3 = &self.0.sdk().await.s3;
+        let delimiter = flat.then(|| "/".to_owned());
+        let request = s3.list_objects_v2().bucket(bucket).prefix(prefix).set_delimiter(delimiter);
+        let mut pages = request.into_paginator().send();
+        let mut listing = Listing::default();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| Error::sdk("list", uri(bucket, prefix), &error))?;
+            for object in page.contents() {
+                if listing.objects.len() == most {
+                    return Ok(Listing { more: true, ..listing });
+                }
+                listing.objects.push(Object {
+                    key: object.key().unwrap_or_default().to_owned(),
+                    etag: object.e_tag().map(unquoted),
+                    version: None,
+                    size: object.size().map(i64::unsigned_abs).unwrap_or_default(),
+                    modified: object.last_modified().and_then(instant),
+                });
+            }
+        }
+        Ok(listing)
+    }
+
+    /// Writes an object, over what is there.
+    pub async fn put(&self, bucket: &str, key: &str, bytes: impl Into<Vec<u8>>) -> Result<()> {
+        let s3 = &self.0.sdk().await.s3;
+        let put = s3.put_object().bucket(bucket).key(key).body(ByteStream::from(bytes.into())).send().await;
+        done("write", uri(bucket, key), put)
+    }
+
+    /// Removes an object; one that is not there is as good.
+    pub async fn delete(&self, bucket: &str, key: &str) -> Result<()> {
+        let s3 = &self.0.sdk().await.s3;
+        done("remove", uri(bucket, key), s3.delete_object().bucket(bucket).key(key).send().await)
+    }
+
+    /// Makes a bucket.
+    pub async fn create_bucket(&self, bucket: &str) -> Result<()> {
+        let s3 = &self.0.sdk().await.s3;
+        done("make bucket", bucket, s3.create_bucket().bucket(bucket).send().await)
+    }
+
+    /// Removes a bucket that holds nothing.
+    pub async fn delete_bucket(&self, bucket: &str) -> Result<()> {
+        let s3 = &self.0.sdk().await.s3;
+        done("remove bucket", bucket, s3.delete_bucket().bucket(bucket).send().await)
+    }
+}
+
+fn done<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
+    what: &'static str,
+    target: impl Into<String>,
+    answer: Result<T, SdkError<E, HttpResponse>>,
+) -> Result<()> {
+    answer.map(drop).map_err(|error| Error::sdk(what, target, &error))
+}
+
+fn uri(bucket: &str, key: &str) -> String {
+    format!("s3://{bucket}/{key}")
+}
+
+fn unquoted(etag: &str) -> String {
+    etag.trim_matches('"').to_owned()
+}
+
+fn instant(at: &DateTime) -> Option<Timestamp> {
+    Timestamp::new(at.secs(), at.subsec_nanos() as i32).ok()
+}

@@ -1,0 +1,139 @@
+//! Queues of SQS.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use aws_sdk_sqs::types::{self, MessageSystemAttributeName, QueueAttributeName};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+use crate::{Client, Error, Result};
+
+/// The most messages that one call receives.
+const MOST: usize = 10;
+/// The longest that a call waits for messages.
+const LONGEST: Duration = Duration::from_secs(20);
+
+/// One queue. Cheap to clone.
+#[derive(Clone)]
+pub struct Queue {
+    client: Client,
+    url: String,
+}
+
+/// A message that is ours until its visibility timeout has passed. What is not deleted by then comes again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The same whenever it comes again.
+    pub id: String,
+    /// What deletes it: another one whenever it comes again.
+    pub receipt: String,
+    /// What its sender wrote.
+    pub body: String,
+    /// Its sender's attributes; of a binary one its base64.
+    pub attributes: BTreeMap<String, String>,
+    /// What SQS says of it: `SentTimestamp`, `ApproximateReceiveCount`, `MessageGroupId` and so on.
+    pub system: BTreeMap<String, String>,
+}
+
+/// About how many messages there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// That can be received.
+    pub visible: u64,
+    /// That somebody has received and not deleted.
+    pub in_flight: u64,
+}
+
+impl Queue {
+    pub(crate) fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+
+    /// Makes a queue, which hides a message for so long from others once it is received.
+    pub async fn create(client: &Client, name: &str, visibility: Duration) -> Result<Self> {
+        let sqs = &client.sdk().await.sqs;
+        let seconds = visibility.as_secs().to_string();
+        let request = sqs.create_queue().queue_name(name).attributes(QueueAttributeName::VisibilityTimeout, seconds);
+        let made = request.send().await.map_err(|error| Error::sdk("make queue", name, &error))?;
+        Ok(client.queue(made.queue_url().unwrap_or_default()))
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Receives messages, ten at most, and waits for the first for so long, 20 s at most.
+    pub async fn receive(&self, most: usize, wait: Duration) -> Result<Vec<Message>> {
+        let sqs = &self.client.sdk().await.sqs;
+        let request = sqs
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(most.clamp(1, MOST) as i32)
+            .wait_time_seconds(wait.min(LONGEST).as_secs() as i32)
+            .message_system_attribute_names(MessageSystemAttributeName::All)
+            .message_attribute_names("All");
+        let received = request.send().await.map_err(|error| Error::sdk("receive from", &self.url, &error))?;
+        Ok(received.messages.unwrap_or_default().into_iter().map(read).collect())
+    }
+
+    /// Removes a message that is done, by its receipt.
+    pub async fn delete(&self, receipt: &str) -> Result<()> {
+        let sqs = &self.client.sdk().await.sqs;
+        let deleted = sqs.delete_message().queue_url(&self.url).receipt_handle(receipt).send().await;
+        deleted.map(drop).map_err(|error| Error::sdk("delete a message from", &self.url, &error))
+    }
+
+    /// Hides a message for so long from now on; zero gives it back.
+    pub async fn hide(&self, receipt: &str, time: Duration) -> Result<()> {
+        let sqs = &self.client.sdk().await.sqs;
+        let request = sqs.change_message_visibility().queue_url(&self.url).receipt_handle(receipt);
+        let hidden = request.visibility_timeout(time.as_secs() as i32).send().await;
+        hidden.map(drop).map_err(|error| Error::sdk("hide a message of", &self.url, &error))
+    }
+
+    /// Sends a message.
+    pub async fn send(&self, body: &str) -> Result<()> {
+        let sqs = &self.client.sdk().await.sqs;
+        let sent = sqs.send_message().queue_url(&self.url).message_body(body).send().await;
+        sent.map(drop).map_err(|error| Error::sdk("send to", &self.url, &error))
+    }
+
+    /// About how many messages it holds.
+    pub async fn depth(&self) -> Result<Depth> {
+        use QueueAttributeName::{
+            ApproximateNumberOfMessages as Visible, ApproximateNumberOfMessagesNotVisible as InFlight,
+        };
+        let sqs = &self.client.sdk().await.sqs;
+        let request =
+            sqs.get_queue_attributes().queue_url(&self.url).attribute_names(Visible).attribute_names(InFlight);
+        let known = request.send().await.map_err(|error| Error::sdk("look at", &self.url, &error))?;
+        let number = |name: QueueAttributeName| {
+            known.attributes().and_then(|all| all.get(&name)?.parse().ok()).unwrap_or_default()
+        };
+        Ok(Depth { visible: number(Visible), in_flight: number(InFlight) })
+    }
+
+    /// Removes the queue with all that is in it.
+    pub async fn remove(&self) -> Result<()> {
+        let sqs = &self.client.sdk().await.sqs;
+        let removed = sqs.delete_queue().queue_url(&self.url).send().await;
+        removed.map(drop).map_err(|error| Error::sdk("remove", &self.url, &error))
+    }
+}
+
+fn read(message: types::Message) -> Message {
+    let text = |value: &types::MessageAttributeValue| match (value.string_value(), value.binary_value()) {
+        (Some(text), _) => text.to_owned(),
+        (None, Some(bytes)) => BASE64_STANDARD.encode(bytes),
+        (None, None) => String::new(),
+    };
+    let attributes = message.message_attributes.iter().flatten().map(|(name, value)| (name.clone(), text(value)));
+    let system = message.attributes.iter().flatten().map(|(name, value)| (name.as_str().to_owned(), value.clone()));
+    Message {
+        attributes: attributes.collect(),
+        system: system.collect(),
+        id: message.message_id.unwrap_or_default(),
+        receipt: message.receipt_handle.unwrap_or_default(),
+        body: message.body.unwrap_or_default(),
+    }
+}
