@@ -26,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     Error,
     document::{Binding, Dag, Document, Task, TaskTemplate},
+    exec::NO_KAFKA,
     plan::{Hash, Plan, Templates},
     store::{Bound, Known, Planned, Store, Writes},
 };
@@ -38,6 +39,8 @@ const MAX_INDENT: usize = 500;
 pub struct Abilities {
     /// Kafka and a registry, for signals of deadlines.
     pub signals: bool,
+    /// Kafka, for waits for topics.
+    pub topics: bool,
 }
 
 /// A document that was given, read.
@@ -416,8 +419,8 @@ impl Abilities {
             if task.job.is_some() {
                 faults.push(source.fault(&format!("{place}/job"), "this version does not run Kubernetes Jobs"));
             }
-            if task.wait.as_ref().is_some_and(|wait| wait.run.is_none()) {
-                faults.push(source.fault(&format!("{place}/wait"), "this version waits for runs only"));
+            if task.wait.as_ref().is_some_and(|wait| wait.topic.is_some()) && !self.topics {
+                faults.push(source.fault(&format!("{place}/wait/topic"), NO_KAFKA));
             }
         }
         faults

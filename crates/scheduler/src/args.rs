@@ -3,6 +3,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use clap::Parser;
 use millrace_core::record::SIGNALS_TOPIC;
+use millrace_kafka::Admin;
 use millrace_postgres::{Pool, check, migrate};
 use millrace_runtime::{ConfigError, Shutdown, grpc, tls};
 use millrace_schema::client;
@@ -47,6 +48,8 @@ struct Serve {
     registry: Option<client::Args>,
     #[command(flatten)]
     tls: tls::Args,
+    #[command(flatten)]
+    aws: millrace_aws::Args,
     #[command(flatten)]
     work: Work,
     /// The topic of signals; of several installations on the same brokers each has its own.
@@ -125,7 +128,7 @@ impl Args {
 
 impl Serve {
     async fn run(self) -> anyhow::Result<()> {
-        let Self { runtime, postgres, kafka, registry, tls, work, signals_topic, grpc_addr } = self;
+        let Self { runtime, postgres, kafka, registry, tls, aws, work, signals_topic, grpc_addr } = self;
         let pool = postgres.pool()?;
         let tls = tls.server()?;
         let lease = Duration::from(work.lease);
@@ -148,7 +151,11 @@ impl Serve {
             background: work.background.unwrap_or(work.parallelism.div_ceil(2)) as usize,
             drain: DRAIN,
         };
-        let executors = Executors::new(processes.clone(), &Secrets::new(work.secrets.clone()), store.clone())?;
+        let mut executors = Executors::new(processes.clone(), &Secrets::new(work.secrets.clone()), store.clone())?
+            .with_aws(&aws.client());
+        if let Some(kafka) = &kafka {
+            executors = executors.with_kafka(Admin::new(kafka)?);
+        }
         let teller = match (&kafka, &registry) {
             (Some(kafka), Some(registry)) => {
                 let registry = client::Client::new(registry).map_err(|error| ConfigError::new(error.to_string()))?;
@@ -156,8 +163,9 @@ impl Serve {
             }
             _ => None,
         };
-        let abilities = Abilities { signals: teller.is_some() };
-        let service = Service::new(store.clone(), executors.grpc().clone(), abilities);
+        let abilities = Abilities { signals: teller.is_some(), topics: executors.has_kafka() };
+        let service =
+            Service::new(store.clone(), executors.grpc().clone(), abilities).with_executors(executors.clone());
         let engine = Arc::new(Engine::new(&store, executors, settings, Metrics::new(&process.meter())));
         let ready = process.readiness("database");
         process.spawn("serve", DRAIN, |shutdown| async move {

@@ -9,6 +9,7 @@
 
 mod binding;
 mod dag;
+pub mod place;
 mod schedule;
 mod task;
 mod template;

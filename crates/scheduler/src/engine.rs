@@ -20,7 +20,7 @@ mod work;
 
 pub use clock::{fire_schedules, watch_deadlines};
 pub use metrics::Metrics;
-pub use work::Work;
+pub use work::{Work, wanted};
 
 use std::{sync::Arc, time::Duration};
 

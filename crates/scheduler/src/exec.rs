@@ -28,6 +28,7 @@ pub use process::{Processes, shim};
 pub use rpc::Channels;
 pub use secrets::Secrets;
 pub use service::Service;
+pub use wait::{NO_KAFKA, Want};
 
 use std::fmt::Display;
 
@@ -36,6 +37,7 @@ use millrace_runtime::ConfigError;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use self::wait::Waits;
 use crate::{engine::Work, store::Store};
 
 /// The largest output that is kept with its task, as JSON: 1 MiB.
@@ -151,11 +153,12 @@ pub struct Executors {
     http: Http,
     grpc: Grpc,
     service: Service,
-    store: Store,
+    waits: Waits,
 }
 
 impl Executors {
-    /// With the commands that run here, the secrets of calls, and the runs that others wait for.
+    /// With the commands that run here, the secrets of calls, and the runs that others wait for. What AWS has is where the
+    /// environment says, and no Kafka is known.
     pub fn new(processes: Processes, secrets: &Secrets, store: Store) -> Result<Self, ConfigError> {
         let channels = Channels::new();
         Ok(Self {
@@ -163,8 +166,30 @@ impl Executors {
             http: Http::new(secrets.clone())?,
             grpc: Grpc::new(channels.clone(), secrets.clone()),
             service: Service::new(channels),
-            store,
+            waits: Waits::new(store, &millrace_aws::Args::default().client()),
         })
+    }
+
+    /// Waits for what that client reaches.
+    #[must_use]
+    pub fn with_aws(self, client: &millrace_aws::Client) -> Self {
+        Self { waits: self.waits.with_aws(client), ..self }
+    }
+
+    /// Waits for topics.
+    #[must_use]
+    pub fn with_kafka(self, admin: millrace_kafka::Admin) -> Self {
+        Self { waits: self.waits.with_kafka(admin), ..self }
+    }
+
+    /// Whether topics can be waited for.
+    pub fn has_kafka(&self) -> bool {
+        self.waits.has_kafka()
+    }
+
+    /// What a wait still waits for, by a look of now, for people. `logical_at` is the moment that its run is about.
+    pub async fn unmet(&self, want: &Want, logical_at: Option<Timestamp>) -> String {
+        self.waits.unmet(want, logical_at).await
     }
 
     /// What calls methods, and knows which there are.
@@ -190,7 +215,7 @@ impl Executors {
             Work::Noop => Ended::succeeded(None),
             Work::Sleep(time) => sleep(attempt, *time, cancel).await,
             Work::Process(spec) => self.processes.run(attempt, spec, begin, cancel).await,
-            Work::WaitRun(spec) => wait::run(&self.store, spec, logical_at, cancel).await,
+            Work::Wait(want) => self.waits.run(attempt, want, logical_at, begin, cancel).await,
             Work::Http(spec) => self.http.run(attempt, spec, begin, cancel).await,
             Work::Grpc(spec) => self.grpc.run(attempt, spec, begin, cancel).await,
             Work::Service(spec) => self.service.run(attempt, spec, begin, cancel).await,

@@ -1,6 +1,7 @@
 //! gRPC: `millrace.scheduler.v1.SchedulerService`.
 
 mod convert;
+mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     Error,
     apply::{self, Abilities},
-    exec::Grpc,
+    exec::{Executors, Grpc},
     state::RunState,
     store::{Flow, FlowId, FlowRow, NewRun, RunId, RunQuery, RunRow, Store},
     why,
@@ -41,12 +42,20 @@ pub struct Service {
     store: Store,
     grpc: Grpc,
     abilities: Abilities,
+    /// What looks for what is waited for.
+    executors: Option<Executors>,
 }
 
 impl Service {
     /// Over a store. `grpc` knows which methods there are.
     pub fn new(store: Store, grpc: Grpc, abilities: Abilities) -> Self {
-        Self { store, grpc, abilities }
+        Self { store, grpc, abilities, executors: None }
+    }
+
+    /// With what looks for what is waited for, when somebody asks why.
+    #[must_use]
+    pub fn with_executors(self, executors: Executors) -> Self {
+        Self { executors: Some(executors), ..self }
     }
 
     /// For a server.
@@ -168,7 +177,9 @@ impl Service {
                 let pools: BTreeMap<_, _> = pools.into_iter().map(|pool| (pool.id, pool)).collect();
                 let instances = self.store.instances().await?;
                 let around = why::Surroundings { flow: &flow, pools: &pools, instances, now };
-                Ok(why::run(&run, &plan, &tasks, &around))
+                let mut waiting = why::run(&run, &plan, &tasks, &around);
+                waiting.extend(self.waits(&run, &plan).await?);
+                Ok(waiting)
             }
         }
     }

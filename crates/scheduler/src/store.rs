@@ -24,6 +24,7 @@ mod fire;
 mod flows;
 mod housekeeping;
 mod instances;
+mod kept;
 mod plans;
 mod pools;
 mod read;
@@ -42,6 +43,7 @@ pub use finish::{Done, Finished, Outcome, Report};
 pub use fire::Fired;
 pub use flows::{Flow, FlowId};
 pub use instances::InstanceId;
+pub use kept::{Keep, Kept};
 pub use plans::Plans;
 pub use pools::Pool as PoolState;
 pub use read::{AttemptRow, FlowRow, RunQuery, RunRow, SlotRow, TaskRow};
@@ -64,6 +66,7 @@ pub const SCHEMA: &str = "scheduler";
 /// The migrations of that schema.
 pub const MIGRATIONS: &millrace_postgres::migrate::Embedded = &[
     ("V1__runs", include_str!("../migrations/V1__runs.sql")),
+    ("V2__kept", include_str!("../migrations/V2__kept.sql")),
     ("V4__deadlines", include_str!("../migrations/V4__deadlines.sql")),
 ];
 /// What is notified when something can be launched.

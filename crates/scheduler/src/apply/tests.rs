@@ -120,12 +120,15 @@ fn what_would_end_the_process_is_refused() {
 fn what_this_scheduler_cannot_do_is_refused() {
     let dag = DAG.replace(
         "{use: scoring, retry: {max: 2}}",
-        "{job: {image: score}}\n    w: {wait: {object: {uri: 's3://in/x'}}}",
+        "{job: {image: score}}\n    w: {wait: {topic: {name: mail.events}}}\n    o: {wait: {object: {uri: 's3://inbox/x'}}}",
     );
     let refused =
         apply(&[&dag.replace("  tasks:", "  deadlines: [{within: 1h, after: queued}]\n  tasks:")], &Known::default())
             .unwrap_err();
-    for what in ["$.spec.tasks.score.job: ", "$.spec.tasks.w.wait: ", "$.spec.deadlines: "] {
+    assert!(!refused.contains("$.spec.tasks.o"), "{refused}");
+    for what in
+        ["$.spec.tasks.score.job: ", "$.spec.tasks.w.wait.topic: this scheduler knows no Kafka", "$.spec.deadlines: "]
+    {
         assert!(refused.contains(what), "{refused}");
     }
 }

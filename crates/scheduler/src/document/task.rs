@@ -400,12 +400,24 @@ pub struct Wait {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WaitObject {
-    /// `s3://bucket/key`.
+    /// `s3://bucket/key`; `s3://bucket/folder/`: anything below it; `s3://bucket/folder/part-*.avro`: anything like it, with
+    /// `*` and `?` in the last part.
     #[schemars(regex(pattern = "^s3://"))]
     pub uri: String,
+    /// Bytes that it has at least.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_size: u64,
+    /// It was written at this moment or later: what an earlier run has left is not it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
 }
 
-/// A message of SQS.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A message of SQS: one for this task, which then is its output and no longer in the queue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WaitMessage {
@@ -414,7 +426,7 @@ pub struct WaitMessage {
     pub queue: String,
 }
 
-/// A topic of Kafka: every partition has a record that is later than a moment.
+/// A topic of Kafka: every partition has a record whose timestamp is not before a moment, so that what came before is there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WaitTopic {
@@ -424,6 +436,9 @@ pub struct WaitTopic {
     /// The moment; without one, the end of the data interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
+    /// So long after the moment, a partition that has no such record is complete as well: nothing is written to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Span>,
 }
 
 /// A run of another DAG that has succeeded.

@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
-    document::{Action, Grpc, Http, Process, Service, WaitRun},
-    exec::Attempt,
+    document::{Action, Grpc, Http, Process, Service, Wait},
+    exec::{Attempt, Want},
     plan::Planned,
     render::{self, Context},
     store::{Launch, Outcome, RunInfo, WHOLE},
@@ -28,8 +28,8 @@ pub enum Work {
     Grpc(Grpc),
     /// Something that a service does.
     Service(Service),
-    /// Waits for a run of another DAG.
-    WaitRun(WaitRun),
+    /// Waits for something to be there.
+    Wait(Want),
 }
 
 /// What becomes of a launch.
@@ -117,11 +117,22 @@ fn read(
         }
         Action::Service(spec) => Work::Service(typed(&rendered(&json!(spec))?)?),
         Action::Wait(spec) => {
-            let spec: crate::document::Wait = typed(&rendered(&json!(spec))?)?;
-            Work::WaitRun(spec.run.ok_or("waits for what this version cannot wait for")?)
+            let mut spec: Wait = typed(&rendered(&json!(spec))?)?;
+            if let (Some(topic), Some(interval)) = (&mut spec.topic, run.values.interval) {
+                topic.until.get_or_insert_with(|| interval.end.to_string());
+            }
+            Work::Wait(Want::of(spec).ok_or("says nothing to wait for")?)
         }
         Action::Job(_) => return Err("this version cannot run Kubernetes Jobs".to_owned()),
     }))
+}
+
+/// What a launch waits for, where it is a wait.
+pub fn wanted(launch: &Launch, run: &RunInfo, outputs: BTreeMap<String, Value>) -> Option<Want> {
+    match prepare(launch, run, outputs) {
+        Prepared::Work(Work::Wait(want)) => Some(want),
+        Prepared::Work(_) | Prepared::Done(_) => None,
+    }
 }
 
 /// Whether the task's condition holds.

@@ -9,7 +9,10 @@ use serde_json::Value;
 
 use super::{MAX_DEADLINES, MAX_ITEMS, MAX_TASKS, Planned, params::is_name};
 use crate::{
-    document::{After, Dag, ForEach, Task, Wait},
+    document::{
+        After, Dag, ForEach, Task, Wait,
+        place::{ObjectPlace, wrong_queue},
+    },
     graph::{Graph, GraphFault},
     render::{self, Names},
     schedule::Timetable,
@@ -191,6 +194,26 @@ impl Checker<'_> {
         if given.iter().filter(|given| **given).count() != 1 {
             self.fault("/wait", "waits for one of object, message, topic and run");
         }
+        if let Some(object) = object {
+            let place = plain(Some(&object.uri)).and_then(|uri| ObjectPlace::parse(uri).err());
+            self.wrong("/wait/object/uri", place);
+            self.wrong("/wait/object/since", moment(object.since.as_deref()));
+        }
+        if let Some(message) = message {
+            self.wrong("/wait/message/queue", plain(Some(&message.queue)).and_then(wrong_queue));
+        }
+        if let Some(topic) = topic {
+            self.wrong("/wait/topic/until", moment(topic.until.as_deref()));
+        }
+        if let Some(run) = run {
+            self.wrong("/wait/run/logicalDate", moment(run.logical_date.as_deref()));
+        }
+    }
+
+    fn wrong(&mut self, field: &str, problem: Option<String>) {
+        if let Some(problem) = problem {
+            self.fault(field, problem);
+        }
     }
 
     fn for_each(&mut self, each: &ForEach) {
@@ -260,4 +283,16 @@ impl Checker<'_> {
             self.fault(&format!("{field}{}", fault.pointer), fault.message);
         }
     }
+}
+
+/// A text in which there is no template.
+fn plain(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !render::is_templated(&Value::from(*text)))
+}
+
+/// What is wrong with a moment that is no template.
+fn moment(text: Option<&str>) -> Option<String> {
+    let text = plain(text)?;
+    let problem = text.parse::<Timestamp>().err()?;
+    Some(format!("expected a moment, 2026-11-01T00:00:00Z, or a template that gives one: {problem}"))
 }

@@ -18,7 +18,7 @@ UPDATE scheduler.backfill b SET done = true WHERE NOT done
 AND NOT EXISTS (SELECT FROM scheduler.run r WHERE r.backfill_id = b.id AND r.state < 10)";
 
 /// Runs, slots and instances whose time is over.
-const OLD: [&str; 5] = [
+const OLD: [&str; 6] = [
     // Locked as it is looked at: one that is cleared meanwhile is not old any more.
     "DELETE FROM scheduler.run WHERE id IN (SELECT id FROM scheduler.run WHERE state >= 10 AND ended_at < $1 \
      LIMIT $2 FOR UPDATE SKIP LOCKED)",
@@ -26,6 +26,9 @@ const OLD: [&str; 5] = [
     "DELETE FROM scheduler.instance WHERE id IN (SELECT id FROM scheduler.instance WHERE ended_at < $1 LIMIT $2)",
     "DELETE FROM scheduler.attempt_other WHERE ctid IN (SELECT ctid FROM scheduler.attempt_other WHERE ended_at < $1 LIMIT $2)",
     "DELETE FROM scheduler.task_done_other WHERE ctid IN (SELECT ctid FROM scheduler.task_done_other WHERE ended_at < $1 LIMIT $2)",
+    // Whatever its age, once its attempt has ended; `$1` is for the others.
+    "DELETE FROM scheduler.kept WHERE token IN (SELECT k.token FROM scheduler.kept k WHERE $1::timestamptz IS NOT NULL \
+     AND NOT EXISTS (SELECT FROM scheduler.launch l WHERE l.token = k.token) LIMIT $2)",
 ];
 
 impl Store {

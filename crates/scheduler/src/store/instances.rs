@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Launch, Store, claim::launch_columns, db};
+use super::{Launch, RunId, Store, claim::launch_columns, db};
 use crate::error::Result;
 
 /// A process that looks after attempts, for as long as it renews its lease.
@@ -28,7 +28,21 @@ const MINE: &str = concat!(
     " FROM scheduler.launch l JOIN scheduler.task t USING (run_id, no, item) WHERE l.instance = $1"
 );
 
+/// What is alive of some tasks of a run.
+const ALIVE: &str = concat!(
+    "SELECT ",
+    launch_columns!(),
+    " FROM scheduler.launch l JOIN scheduler.task t USING (run_id, no, item) \
+     WHERE l.run_id = $1 AND l.no = ANY($2::smallint[]) ORDER BY l.token LIMIT $3"
+);
+
 impl Store {
+    /// Attempts that are alive of tasks of a run, the oldest first.
+    pub async fn alive(&self, run: RunId, tasks: &[i16], limit: i64) -> Result<Vec<Launch>> {
+        let client = self.pool.get().await?;
+        Ok(client.query(ALIVE, &[&run.0, &tasks, &limit]).await.map_err(db)?.iter().map(Launch::from).collect())
+    }
+
     /// A new instance with a lease of that long, that keeps what it begins in a place.
     pub async fn register(&self, name: &str, place: &str, lease: Duration) -> Result<InstanceId> {
         let client = self.pool.get().await?;

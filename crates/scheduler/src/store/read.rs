@@ -284,6 +284,17 @@ impl Store {
         Ok(client.query_opt(select, &[&flow.0, &key]).await.map_err(db)?.map(|row| RunId(row.get(0))))
     }
 
+    /// The newest run of a flow of a logical date, and what it is.
+    pub async fn newest_run_at(&self, dag: &str, binding: &str, at: Timestamp) -> Result<Option<(RunId, RunState)>> {
+        let client = self.pool.get().await?;
+        let select = "SELECT r.id, r.state FROM scheduler.run r JOIN scheduler.flow f ON f.id = r.flow_id \
+                      WHERE f.dag = $1 AND f.binding = $2 AND r.logical_at = $3 ORDER BY r.id DESC LIMIT 1";
+        let row = client.query_opt(select, &[&dag, &binding, &at]).await.map_err(db)?;
+        let state =
+            |row: &Row| RunState::from_number(row.get(1)).ok_or_else(|| Error::Strange("a run's state".to_owned()));
+        row.map(|row| Ok((RunId(row.get(0)), state(&row)?))).transpose()
+    }
+
     /// Whether a flow has a run of a logical date that has succeeded.
     pub async fn has_succeeded(&self, dag: &str, binding: &str, logical_at: Timestamp) -> Result<bool> {
         let client = self.pool.get().await?;

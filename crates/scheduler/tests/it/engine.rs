@@ -26,6 +26,10 @@ pub(crate) struct Running {
 
 impl World {
     pub(crate) fn engine(&self, name: &str, parallelism: usize) -> Running {
+        self.engine_of(name, parallelism, self.executors(name))
+    }
+
+    pub(crate) fn engine_of(&self, name: &str, parallelism: usize, executors: Executors) -> Running {
         let settings = Settings {
             name: name.to_owned(),
             lease: LEASE,
@@ -34,13 +38,13 @@ impl World {
             drain: Duration::from_secs(5),
         };
         let meter = opentelemetry::metrics::noop::NoopMeterProvider::new().meter("test");
-        let engine = Engine::new(&self.other_replica(), self.executors(name), settings, Metrics::new(&meter));
+        let engine = Engine::new(&self.other_replica(), executors, settings, Metrics::new(&meter));
         let shutdown = Shutdown::new();
         Running { task: tokio::spawn(Arc::new(engine).run(shutdown.clone())), shutdown }
     }
 
     /// What engines here can do.
-    fn executors(&self, name: &str) -> Executors {
+    pub(crate) fn executors(&self, name: &str) -> Executors {
         let folder = std::env::temp_dir().join(format!("millrace-{name}-{}", uuid::Uuid::new_v4().simple()));
         let shim = env!("CARGO_BIN_EXE_millrace-shim").into();
         let processes = Processes::new(&folder, shim, Secrets::default(), Duration::from_secs(10)).unwrap();

@@ -25,6 +25,11 @@ pub(crate) struct Replica(Child);
 impl Replica {
     /// Of a name, with its process tasks in a folder that all share: they are one machine.
     pub(crate) fn start(world: &World, name: &str, folder: &Path) -> Self {
+        Self::start_with(world, name, folder, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn start_with(world: &World, name: &str, folder: &Path, env: &[(&str, &str)]) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_millrace-scheduler"))
             .args(["serve", "--grpc-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0", "--lease", "2s"])
             .arg("--folder")
@@ -32,6 +37,7 @@ impl Replica {
             .env("DATABASE_URL", &world.database.url)
             .env("MILLRACE_INSTANCE_ID", name)
             .env("MILLRACE_LOG", "warn")
+            .envs(env.iter().copied())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();

@@ -12,4 +12,5 @@ mod process;
 mod runs;
 mod schedules;
 mod service;
+mod waits;
 mod world;

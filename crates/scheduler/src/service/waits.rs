@@ -1,0 +1,51 @@
+//! What waits wait for: looked at when somebody asks, by whichever replica is asked. Nothing is written down for it.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+
+use super::{ITEMS, Service};
+use crate::{
+    Error, engine,
+    exec::Want,
+    plan::Plan,
+    state::RunState,
+    store::{Launch, RunInfo, RunRow, WHOLE},
+    why::Waiting,
+};
+
+impl Service {
+    /// What the waits of a run wait for that have begun, some of them at most.
+    pub(super) async fn waits(&self, run: &RunRow, plan: &Plan) -> Result<Vec<Waiting>, Error> {
+        let tasks = plan.tasks.iter().enumerate().filter(|(_, it)| it.task.wait.is_some());
+        let tasks: Vec<i16> = tasks.map(|(number, _)| number as i16).collect();
+        let Some(executors) = self.executors.as_ref().filter(|_| run.state == RunState::Running && !tasks.is_empty())
+        else {
+            return Ok(Vec::new());
+        };
+        let launches = self.store.alive(run.id, &tasks, ITEMS).await?;
+        let info = self.store.run_infos(&[run.id]).await?.remove(&run.id);
+        let Some(info) = info else { return Ok(Vec::new()) };
+        let mut wanted = Vec::new();
+        for launch in launches {
+            wanted.extend(self.wanted(&launch, &info).await?.map(|want| (launch, want)));
+        }
+        let at = info.values.logical_date;
+        let looks = wanted.iter().map(|(launch, want)| async move {
+            let unmet = vec![executors.unmet(want, at).await];
+            Waiting { what: named(launch, plan), unmet }
+        });
+        Ok(join_all(looks).await)
+    }
+
+    async fn wanted(&self, launch: &Launch, info: &Arc<RunInfo>) -> Result<Option<Want>, Error> {
+        let planned = &info.plan.tasks[launch.key.task as usize];
+        let outputs = self.store.outputs(info, &planned.reads).await?;
+        Ok(engine::wanted(launch, info, outputs))
+    }
+}
+
+fn named(launch: &Launch, plan: &Plan) -> String {
+    let name = plan.graph.name(launch.key.task as usize);
+    if launch.key.item == WHOLE { format!("task {name}") } else { format!("task {name}[{}]", launch.key.item) }
+}
