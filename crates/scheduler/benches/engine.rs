@@ -15,7 +15,7 @@ use millrace_postgres::migrate;
 use millrace_runtime::Shutdown;
 use millrace_scheduler::{
     engine::{Engine, Metrics, Settings, fire_schedules},
-    exec::{Executors, Jobs, Processes, Secrets},
+    exec::{Executors, Processes, Secrets},
     plan::{Plan, Templates},
     store::{FlowId, MIGRATIONS, NewRun, RunId, SCHEMA, Store},
 };
@@ -61,7 +61,7 @@ impl World {
         };
         let shim = PathBuf::from(env!("CARGO_BIN_EXE_millrace-shim"));
         let processes = Processes::new(&world.folder, shim, Secrets::default(), Duration::from_mins(1)).unwrap();
-        let executors = Executors::new(processes, Jobs::default(), &Secrets::default(), world.store.clone()).unwrap();
+        let executors = Executors::new(processes, &Secrets::default(), world.store.clone()).unwrap();
         let engine = Arc::new(Engine::new(&world.store, executors, settings, Metrics::new(&meter)));
         tokio::spawn(engine.run(world.shutdown.clone()));
         tokio::spawn(fire_schedules(world.store.clone(), world.shutdown.clone()));

@@ -51,7 +51,7 @@ mod tests {
     async fn the_cache_is_named_by_the_pinned_version_and_every_file_has_a_hash() {
         let version = version().await.unwrap();
         assert!(version.starts_with("aws-moto-5.") && version.contains("-cpython-"), "{version}");
-        let mut entries = REQUIREMENTS.split("\n").filter(|line| line.contains("=="));
+        let mut entries = REQUIREMENTS.split('\n').filter(|line| line.contains("=="));
         assert!(entries.all(|line| line.ends_with('\\')), "followed by its hashes");
     }
 }

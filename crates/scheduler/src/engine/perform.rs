@@ -11,7 +11,6 @@ use super::{
     work::{self, Given, Prepared},
 };
 use crate::{
-    error::Result,
     exec::{Attempt, Begin, End, Ended, Failure},
     plan::Planned,
     store::{Launch, Report, RunInfo},

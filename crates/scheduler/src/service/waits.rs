@@ -1,7 +1,5 @@
 //! What waits wait for: looked at when somebody asks, by whichever replica is asked. Nothing is written down for it.
 
-use std::sync::Arc;
-
 use futures::future::join_all;
 
 use super::{ITEMS, Service};
@@ -9,7 +7,7 @@ use crate::{
     Error, engine,
     plan::Plan,
     state::RunState,
-    store::{Launch, RunInfo, RunRow, WHOLE},
+    store::{Launch, RunRow, WHOLE},
     why::Waiting,
 };
 

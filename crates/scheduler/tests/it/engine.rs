@@ -8,7 +8,7 @@ use std::{
 use millrace_runtime::Shutdown;
 use millrace_scheduler::{
     engine::{Engine, Metrics, Settings},
-    exec::{Executors, Jobs, Processes, Secrets},
+    exec::{Executors, Processes, Secrets},
     state::{RunState, TaskState},
     store::{NewRun, RunId},
 };
@@ -48,7 +48,7 @@ impl World {
         let folder = std::env::temp_dir().join(format!("millrace-{name}-{}", uuid::Uuid::new_v4().simple()));
         let shim = env!("CARGO_BIN_EXE_millrace-shim").into();
         let processes = Processes::new(&folder, shim, Secrets::default(), Duration::from_secs(10)).unwrap();
-        Executors::new(processes, Jobs::default(), &Secrets::default(), self.store.clone()).unwrap()
+        Executors::new(processes, &Secrets::default(), self.store.clone()).unwrap()
     }
 
     /// Waits until a run has ended.

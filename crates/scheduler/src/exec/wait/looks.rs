@@ -119,16 +119,13 @@ where
     pub(super) fn watch(&self, key: K) -> Watched<K, S> {
         let since = Instant::now();
         let mut watched = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = match watched.get(&key).and_then(Weak::upgrade) {
-            Some(entry) => {
-                entry.nudge.notify_one();
-                entry
-            }
-            None => {
-                let entry = self.begin(key.clone());
-                watched.insert(key, Arc::downgrade(&entry));
-                entry
-            }
+        let entry = if let Some(entry) = watched.get(&key).and_then(Weak::upgrade) {
+            entry.nudge.notify_one();
+            entry
+        } else {
+            let entry = self.begin(key.clone());
+            watched.insert(key, Arc::downgrade(&entry));
+            entry
         };
         Watched { seen: entry.seen.clone(), since, _entry: entry }
     }

@@ -57,7 +57,7 @@ pub(super) async fn wait(
         let message = match received {
             Ok(message) => message,
             Err(Wrong { code: "", message }) => return Ended::new(End::Interrupted(message)),
-            Err(Wrong { code, message }) => return wrong(code, message),
+            Err(Wrong { code, message }) => return wrong(code, &message),
         };
         if let Some(ended) = take(store, &queue, attempt, message).await {
             return ended;

@@ -68,7 +68,7 @@ impl Objects {
             let lasts = trouble.lasts(matches!(verdict, Verdict::Wrong(..)), Instant::now(), PATIENCE);
             match verdict {
                 Verdict::Found(output) => return Ended::succeeded(Some(output)),
-                Verdict::Wrong(code, message) if lasts => return wrong(code, message),
+                Verdict::Wrong(code, message) if lasts => return wrong(code, &message),
                 Verdict::Wrong(..) | Verdict::Not(_) => {}
             }
         }
@@ -89,7 +89,7 @@ impl Objects {
 }
 
 /// A failure by its code, which another attempt may not have: rights are given, buckets are made.
-pub(super) fn wrong(code: &'static str, message: String) -> Ended {
+pub(super) fn wrong(code: &'static str, message: &str) -> Ended {
     let message = format!("{message}; so for {} s", PATIENCE.as_secs());
     Ended::new(End::Failed(Failure { message, code: code.to_owned(), exit_code: None, permanent: false }))
 }

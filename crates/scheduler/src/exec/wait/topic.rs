@@ -69,7 +69,7 @@ impl Topics {
             let lasts = trouble.lasts(matches!(verdict, Verdict::Wrong(..)), std::time::Instant::now(), PATIENCE);
             match verdict {
                 Verdict::Complete(output) => return Ended::succeeded(Some(output)),
-                Verdict::Wrong(code, message) if lasts => return wrong(code, message),
+                Verdict::Wrong(code, message) if lasts => return wrong(code, &message),
                 Verdict::Wrong(..) | Verdict::Not(_) => {}
             }
         }

@@ -4,6 +4,7 @@ use millrace_proto::scheduler::v1::{
     self as pb, EventGroupState, scheduler_service_server::SchedulerService as _, why_request::What,
 };
 use millrace_scheduler::{
+    apply::Abilities,
     exec::{Channels, Grpc, Secrets},
     service::Service,
 };
@@ -42,7 +43,8 @@ impl Client {
 }
 
 async fn client(world: &World) -> Client {
-    let client = Client(Service::new(world.store.clone(), Grpc::new(Channels::new(), Secrets::default())));
+    let client =
+        Client(Service::new(world.store.clone(), Grpc::new(Channels::new(), Secrets::default()), Abilities::default()));
     let document = pb::Document { name: "inbox.yaml".to_owned(), text: DAG.to_owned() };
     let request = pb::ApplyRequest { documents: vec![document], dry_run: false };
     assert_eq!(client.0.apply(Request::new(request)).await.unwrap().into_inner().faults, []);
