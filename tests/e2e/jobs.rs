@@ -32,7 +32,7 @@ fn shell() -> &'static str {
 
 /// A scheduler with a database and a namespace of its own.
 struct World {
-    database: Database,
+    database: Option<Database>,
     own: Namespace,
     folder: TempDir,
     port: u16,
@@ -47,7 +47,7 @@ impl World {
         assert!(migrated.unwrap().success());
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let folder = tempfile::tempdir().unwrap();
-        let mut world = Self { database, own: Namespace::new(story), folder, port, scheduler: None };
+        let mut world = Self { database: Some(database), own: Namespace::new(story), folder, port, scheduler: None };
         world.begin("a");
         world
     }
@@ -60,7 +60,7 @@ impl World {
             .arg(format!("--grpc-addr=127.0.0.1:{}", self.port))
             .arg("--folder")
             .arg(self.folder.path())
-            .env("DATABASE_URL", &self.database.url)
+            .env("DATABASE_URL", &self.database().url)
             .env("MILLRACE_KUBECONFIG", std::env::var_os("KUBECONFIG").unwrap())
             .env("MILLRACE_INSTANCE_ID", name)
             .env("MILLRACE_LOG", "info")
@@ -110,19 +110,23 @@ impl World {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let select = "SELECT outcome, coalesce(error, ''), coalesce(log, '') FROM scheduler.attempt WHERE run_id = $1 ORDER BY no, token";
-        let rows = self.database.pool.get().await.unwrap().query(select, &[&run]).await.unwrap();
+        let rows = self.database().pool.get().await.unwrap().query(select, &[&run]).await.unwrap();
         rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
     }
 
     /// The outputs of its tasks, and of their instances.
     async fn outputs(&self, run: i64) -> Vec<Value> {
         let select = "SELECT output FROM scheduler.task_done WHERE run_id = $1 ORDER BY no, item";
-        let rows = self.database.pool.get().await.unwrap().query(select, &[&run]).await.unwrap();
+        let rows = self.database().pool.get().await.unwrap().query(select, &[&run]).await.unwrap();
         rows.iter().map(|row| row.get::<_, Option<Value>>(0).unwrap_or_default()).collect()
     }
 
+    fn database(&self) -> &Database {
+        self.database.as_ref().unwrap()
+    }
+
     async fn number(&self, sql: &str) -> i64 {
-        self.database.pool.get().await.unwrap().query_one(sql, &[]).await.unwrap().get(0)
+        self.database().pool.get().await.unwrap().query_one(sql, &[]).await.unwrap().get(0)
     }
 
     fn file(&self, name: &str, text: &str) -> PathBuf {
@@ -156,8 +160,7 @@ impl World {
 
     async fn end(mut self) {
         self.kill();
-        let Self { database, own: _own, .. } = self;
-        database.remove().await.unwrap();
+        self.database.take().unwrap().remove().await.unwrap();
     }
 }
 
@@ -275,7 +278,7 @@ async fn a_process_that_is_killed_is_a_failure_with_its_exit_code() {
     let retry = json!({"max": 3, "unless": "exit_code == 137"});
     let run = world.run(&json!({"a": {"retry": retry, "job": job("echo begun; exec sleep 4242")}})).await;
     // The shell becomes it a little after its pod runs.
-    let process = eventually("the container's process is there", || process_of("sleep\04242\0")).await;
+    let process = eventually("the container's process is there", || process_of("sleep\x004242\x00")).await;
     let killed = Command::new("kill").args(["-KILL", &process]).status().unwrap();
     assert!(killed.success());
     let attempts = world.attempts(run).await;

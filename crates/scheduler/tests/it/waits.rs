@@ -35,7 +35,8 @@ impl World {
             Service::new(self.store.clone(), grpc, Abilities::default()).with_executors(self.executors("why"));
         let request = pb::WhyRequest { what: Some(What::Run(run.0)) };
         let waiting = service.why(Request::new(request)).await.unwrap().into_inner().waiting;
-        waiting.iter().map(|it| format!("{}: {}\n", it.what, it.unmet.join("; "))).collect()
+        let lines: Vec<String> = waiting.iter().map(|it| format!("{}: {}", it.what, it.unmet.join("; "))).collect();
+        lines.join("\n")
     }
 
     /// Waits until so many attempts are alive.
