@@ -137,15 +137,15 @@ fn a_job_that_kubernetes_would_not_run_is_refused_with_its_line() {
     );
     let faults = plan(&text).unwrap_err();
     let expected = [
-        "7 $.spec.tasks.a.job.env.1X: is no name of an environment variable",
-        "7 $.spec.tasks.a.job.env.MILLRACE_RUN: tells of the attempt and cannot be set",
         "7 $.spec.tasks.a.job.image: is no name of an image",
+        "7 $.spec.tasks.a.job.env.MILLRACE_RUN: tells of the attempt and cannot be set",
+        "7 $.spec.tasks.a.job.env.1X: is no name of an environment variable",
+        "7 $.spec.tasks.a.job.secrets.A: expected a Kubernetes secret and its key: `name/key`",
         "7 $.spec.tasks.a.job.resources.limits.memory: is no amount as Kubernetes has them: `2`, `500m`, `1.5Gi`",
         "7 $.spec.tasks.a.job.resources.max: expected `requests` or `limits`",
-        "7 $.spec.tasks.a.job.secrets.A: expected a Kubernetes secret and its key: `name/key`",
+        "8 $.spec.tasks.b.retry.unless: Kubernetes tries the pods of an indexed Job again, and asks no condition",
         "8 $.spec.tasks.b.job.args[0]: `shard` is not there: the pods of an indexed Job are all alike; each finds its item as JSON in \
          the file /millrace/item, and its number in MILLRACE_ITEM",
-        "8 $.spec.tasks.b.retry.unless: Kubernetes tries the pods of an indexed Job again, and asks no condition",
         "9 $.spec.tasks.c.job.args[1]: `shards` is not there",
         "10 $.spec.tasks.d.job.namespace: is lower-case letters, digits and dashes",
     ];
