@@ -96,6 +96,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub struct Store {
     pool: Pool,
     plans: Arc<Plans>,
+    pasts: deadlines::Pasts,
     /// Whether there are pools, as far as this process knows: without any, a claim is one statement.
     pooled: Arc<AtomicBool>,
     /// What its notifications say, so that who sends them knows them.
@@ -119,7 +120,13 @@ pub const WHOLE: i32 = -1;
 impl Store {
     /// Over a database that has the [`MIGRATIONS`].
     pub fn new(pool: Pool) -> Self {
-        Self { pool, plans: Arc::default(), pooled: Arc::new(AtomicBool::new(true)), voice: voice() }
+        Self {
+            pool,
+            plans: Arc::default(),
+            pasts: deadlines::pasts(),
+            pooled: Arc::new(AtomicBool::new(true)),
+            voice: voice(),
+        }
     }
 
     /// The same store with a voice of its own.

@@ -27,7 +27,10 @@ use std::{
 use moka::{Expiry, future::Cache};
 
 use self::rest::Rest;
-pub use self::{args::Args, error::Error};
+pub use self::{
+    args::{Args, BaseUrls},
+    error::Error,
+};
 use crate::{Guid, Schema, compatibility::Level, framing::SchemaRef};
 
 /// Schemas kept by each cache.

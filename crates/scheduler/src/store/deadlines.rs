@@ -6,6 +6,8 @@
 mod known;
 mod say;
 
+pub(super) use known::{Pasts, pasts};
+
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +25,8 @@ use crate::{
 
 /// Deadlines of one transaction.
 const BATCH: i64 = 50;
-/// How often a moment without a run is looked at that was missed: no run of it tells news.
+/// How soon a moment without a run is looked at again that was missed, at least: no run of it tells news. Later it is ever
+/// more seldom, by a tenth of its age.
 const MISSED: SignedDuration = SignedDuration::from_mins(10);
 /// When one is looked at again that this version cannot read.
 const LATER: SignedDuration = SignedDuration::from_mins(1);
@@ -296,7 +299,7 @@ impl Store {
             _ => None,
         };
         let decision =
-            watch.look(target, watched.now, |due| known.forecast(watched, &plan, deadline, past.as_ref()?, due));
+            watch.look(target, watched.now, |due| known.forecast(watched, &plan, deadline, past.as_deref()?, due));
         let Decision { told, say, next } = decision;
         match next {
             Next::Over => {
@@ -305,7 +308,8 @@ impl Store {
             Next::At(at) => watched.write(tx, told, Some(at)).await?,
             // Of a moment without a run no news come.
             Next::News if watched.run.is_none() => {
-                watched.write(tx, told, watched.now.saturating_add(MISSED).ok()).await?;
+                let age = watched.now.duration_since(watched.slot_at.unwrap_or(watched.now));
+                watched.write(tx, told, watched.now.saturating_add(MISSED.max(age / 10)).ok()).await?;
             }
             Next::News => watched.write(tx, told, None).await?,
         }

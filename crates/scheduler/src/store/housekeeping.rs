@@ -18,7 +18,7 @@ UPDATE scheduler.backfill b SET done = true WHERE NOT done
 AND NOT EXISTS (SELECT FROM scheduler.run r WHERE r.backfill_id = b.id AND r.state < 10)";
 
 /// Runs, slots, events and instances whose time is over.
-const OLD: [&str; 8] = [
+const OLD: [&str; 9] = [
     // Locked as it is looked at: one that is cleared meanwhile is not old any more.
     "DELETE FROM scheduler.run WHERE id IN (SELECT id FROM scheduler.run WHERE state >= 10 AND ended_at < $1 \
      LIMIT $2 FOR UPDATE SKIP LOCKED)",
@@ -34,6 +34,9 @@ const OLD: [&str; 8] = [
          WHERE t.source_id = e.source_id AND t.active AND f.active AND t.cursor < e.seq) LIMIT $2)",
     "DELETE FROM scheduler.attempt_other WHERE ctid IN (SELECT ctid FROM scheduler.attempt_other WHERE ended_at < $1 LIMIT $2)",
     "DELETE FROM scheduler.task_done_other WHERE ctid IN (SELECT ctid FROM scheduler.task_done_other WHERE ended_at < $1 LIMIT $2)",
+    // With their runs; those of moments that had none, by their time.
+    "DELETE FROM scheduler.deadline WHERE id IN (SELECT d.id FROM scheduler.deadline d WHERE (d.run_id IS NULL AND d.slot_at < $1) \
+     OR (d.run_id IS NOT NULL AND NOT EXISTS (SELECT FROM scheduler.run r WHERE r.id = d.run_id)) LIMIT $2)",
     // Whatever its age, once its attempt has ended; `$1` is for the others.
     "DELETE FROM scheduler.kept WHERE token IN (SELECT k.token FROM scheduler.kept k WHERE $1::timestamptz IS NOT NULL \
      AND NOT EXISTS (SELECT FROM scheduler.launch l WHERE l.token = k.token) LIMIT $2)",

@@ -28,20 +28,22 @@ impl Replica {
         Self::start_with(world, name, folder, &[])
     }
 
-    /// The same with more in its environment.
-    pub(crate) fn start_with(world: &World, name: &str, folder: &Path, env: &[(&str, &str)]) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_millrace-scheduler"))
+    /// The same, with more in its environment.
+    pub(crate) fn start_with(world: &World, name: &str, folder: &Path, environment: &[(&str, &str)]) -> Self {
+        Self(Self::command(world, name, folder).envs(environment.iter().copied()).spawn().unwrap())
+    }
+
+    fn command(world: &World, name: &str, folder: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-scheduler"));
+        command
             .args(["serve", "--grpc-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0", "--lease", "2s"])
             .arg("--folder")
             .arg(folder)
             .env("DATABASE_URL", &world.database.url)
             .env("MILLRACE_INSTANCE_ID", name)
             .env("MILLRACE_LOG", "warn")
-            .envs(env.iter().copied())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self(child)
+            .stdout(Stdio::null());
+        command
     }
 
     /// SIGKILL.
@@ -175,5 +177,35 @@ async fn what_a_dead_scheduler_looked_after_goes_on_soon_after_its_lease() {
     }
     assert_eq!(world.store.run(run).await.unwrap().unwrap().state, RunState::Succeeded);
     assert_eq!(std::fs::read_to_string(&begun).unwrap(), "x\n", "the command ran once");
+    world.database.remove().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_works_with_what_there_is_of_kafka_and_a_registry() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let kafka = std::env::var("KAFKA_BOOTSTRAP_SERVERS").unwrap();
+    let registry = "http://127.0.0.1:9,http://127.0.0.1:10/".to_owned();
+    let mut replicas = Vec::new();
+    for (name, kafka, registry) in
+        [("neither", None, None), ("kafka", Some(&kafka), None), ("both", Some(&kafka), Some(&registry))]
+    {
+        let mut command = Replica::command(&world, name, folder.path());
+        for (variable, value) in [("KAFKA_BOOTSTRAP_SERVERS", kafka), ("MILLRACE_REGISTRY_HTTP", registry)] {
+            match value {
+                Some(value) => command.env(variable, value),
+                None => command.env_remove(variable),
+            };
+        }
+        replicas.push(Replica(command.spawn().unwrap()));
+    }
+    let works =
+        "SELECT count(*) FROM scheduler.instance WHERE name IN ('neither', 'kafka', 'both') AND lease_until > now()";
+    let began = Instant::now();
+    while world.number(works).await < 3 {
+        assert!(began.elapsed() < Duration::from_secs(30), "{} of 3 work", world.number(works).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(replicas);
     world.database.remove().await.unwrap();
 }

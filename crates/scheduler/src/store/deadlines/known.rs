@@ -1,6 +1,10 @@
 //! What is known of what a deadline is about, and of how long it took before.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use millrace_postgres::{GenericClient, Transaction};
@@ -19,6 +23,9 @@ use crate::{
 /// Runs of the past that are looked at, and among how many of the latest.
 const RUNS: usize = 50;
 const AMONG: i64 = 300;
+/// Flows whose pasts are kept, and for how long.
+const FLOWS: u64 = 1_000;
+const FRESH: Duration = Duration::from_mins(1);
 /// Tasks of the past that are read, about.
 const TASKS: usize = 100_000;
 
@@ -44,6 +51,14 @@ WHERE run_id = ANY($1::bigint[]) AND no = ANY($2::smallint[]) AND item = -1";
 
 /// What tasks took in the past, by their names, in seconds; each from when nothing was left that it waited for.
 pub(crate) type Past = BTreeMap<String, Vec<f64>>;
+
+/// The pasts of flows. They change slowly, and are asked for with each task that is done.
+pub(crate) type Pasts = moka::sync::Cache<FlowId, Arc<Past>>;
+
+/// None yet.
+pub(crate) fn pasts() -> Pasts {
+    moka::sync::Cache::builder().max_capacity(FLOWS).time_to_live(FRESH).build()
+}
 
 /// What is known of a run, or of a moment that has none.
 pub(super) struct Known {
@@ -158,8 +173,20 @@ async fn tasks(tx: &Transaction<'_>, run: RunId) -> Result<BTreeMap<usize, (Task
 }
 
 impl Store {
-    /// What the tasks of a flow took, in runs that have succeeded.
-    pub(super) async fn past(&self, client: &impl GenericClient, flow: FlowId, plan: &Plan) -> Result<Past> {
+    /// What the tasks of a flow took, in runs that have succeeded, up to a minute ago.
+    pub(super) async fn past(&self, client: &impl GenericClient, flow: FlowId, plan: &Plan) -> Result<Arc<Past>> {
+        if let Some(past) = self.pasts.get(&flow) {
+            return Ok(past);
+        }
+        let past = Arc::new(self.read_past(client, flow, plan).await?);
+        // What is too little may be enough with the next run.
+        if past.values().any(|it| it.len() >= FEWEST) {
+            self.pasts.insert(flow, Arc::clone(&past));
+        }
+        Ok(past)
+    }
+
+    async fn read_past(&self, client: &impl GenericClient, flow: FlowId, plan: &Plan) -> Result<Past> {
         let most = (TASKS / plan.graph.len().max(1)).clamp(FEWEST, RUNS) as i64;
         let select = client.prepare_cached(PAST_RUNS).await.map_err(db)?;
         let rows = client.query(&select, &[&flow.0, &AMONG, &most]).await.map_err(db)?;
