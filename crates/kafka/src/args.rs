@@ -11,7 +11,6 @@ use crate::client::Client;
 /// How to reach Kafka.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Kafka")]
-#[group(id = "kafka")]
 pub struct Args {
     /// Bootstrap servers: host:port, comma separated.
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]

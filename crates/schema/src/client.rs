@@ -27,10 +27,7 @@ use std::{
 use moka::{Expiry, future::Cache};
 
 use self::rest::Rest;
-pub use self::{
-    args::{Args, BaseUrls},
-    error::Error,
-};
+pub use self::{args::Args, error::Error};
 use crate::{Guid, Schema, compatibility::Level, framing::SchemaRef};
 
 /// Schemas kept by each cache.

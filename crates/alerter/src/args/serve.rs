@@ -10,7 +10,7 @@ use millrace_kafka::{
     lane::{self, Gate, LaneConfig},
 };
 use millrace_policy::Policy;
-use millrace_runtime::{ConfigError, Process};
+use millrace_runtime::{ConfigError, Optional, Process};
 use millrace_schema::client;
 use tokio::runtime::Handle;
 
@@ -43,7 +43,7 @@ pub(super) struct Serve {
     registry: client::Args,
     /// Needed by the loop `notify`.
     #[command(flatten)]
-    postgres: Option<millrace_postgres::Args>,
+    postgres: Optional<millrace_postgres::Args>,
     /// Pipeline documents: files or folders.
     #[arg(long, env = "MILLRACE_PIPELINES", value_name = "PATH", value_delimiter = ',', required = true, num_args = 1..)]
     pipelines: Vec<PathBuf>,
@@ -113,7 +113,7 @@ impl Serve {
         }
         let registry = client::Client::new(&registry).map_err(|error| ConfigError::new(error.to_string()))?;
         let tellers = if loops.contains(&Loop::Notify) {
-            Some(Tellers::new(&kafka, &registry, postgres, &judged, notifying)?)
+            Some(Tellers::new(&kafka, &registry, postgres.0, &judged, notifying)?)
         } else {
             None
         };

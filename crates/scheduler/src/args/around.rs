@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use millrace_core::{Span, record::SIGNALS_TOPIC};
 use millrace_kafka::Admin;
-use millrace_runtime::ConfigError;
+use millrace_runtime::{ConfigError, Optional};
 use millrace_schema::client;
 use opentelemetry::metrics::Meter;
 
@@ -20,9 +20,9 @@ const SHORTEST_KEPT: Duration = Duration::from_mins(10);
 pub(super) struct Around {
     /// For signals of deadlines, and for waits.
     #[command(flatten)]
-    kafka: Option<millrace_kafka::Args>,
+    kafka: Optional<millrace_kafka::Args>,
     #[command(flatten)]
-    registry: Option<client::Args>,
+    registry: Optional<client::Args>,
     #[command(flatten)]
     aws: millrace_aws::Args,
     #[command(flatten)]
@@ -50,9 +50,9 @@ impl Around {
         if Duration::from(keep_jobs) < SHORTEST_KEPT {
             return Err(ConfigError::new(format!("--keep-jobs {keep_jobs}: at least 10m")).into());
         }
-        let registry = registry.map(|registry| client::Client::new(&registry)).transpose();
+        let registry = registry.0.map(|registry| client::Client::new(&registry)).transpose();
         Ok(Reached {
-            kafka: kafka.map(|kafka| kafka.client()).transpose()?,
+            kafka: kafka.0.map(|kafka| kafka.client()).transpose()?,
             registry: registry.map_err(|error| ConfigError::new(error.to_string()))?,
             aws: aws.client(),
             jobs: Jobs::new(kubernetes.connect().await?, keep_jobs.into()),

@@ -1,4 +1,4 @@
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf};
 
 use schema_registry_converter::async_impl::schema_registry::SrSettings;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
@@ -8,11 +8,17 @@ use super::{Error, rest::REQUEST};
 /// Where the schema registry is, and who we are to it.
 #[derive(Clone, clap::Args)]
 #[command(next_help_heading = "Schema registry")]
-#[group(id = "registry")]
 pub struct Args {
     /// Base URLs of the registry's REST API, tried in order.
-    #[arg(long, env = "MILLRACE_REGISTRY_HTTP", value_name = "URL,..")]
-    pub registry_url: BaseUrls,
+    #[arg(
+        long,
+        env = "MILLRACE_REGISTRY_HTTP",
+        value_name = "URL",
+        value_delimiter = ',',
+        required = true,
+        value_parser = base_url
+    )]
+    pub registry_url: Vec<String>,
     /// gRPC address of a Millrace registry, to be told of changes: `http://host:port`.
     #[arg(long, env = "MILLRACE_REGISTRY_GRPC", value_name = "ADDRESS", value_parser = target)]
     pub registry_grpc: Option<String>,
@@ -48,19 +54,6 @@ pub struct Args {
     pub registry_ca: Option<PathBuf>,
 }
 
-/// URLs with commas between them. One type, and not a list: of an optional group of flags, clap asks for a list that is
-/// required even where there is nothing of the group.
-#[derive(Clone, Debug)]
-pub struct BaseUrls(pub(super) Vec<String>);
-
-impl FromStr for BaseUrls {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.split(',').map(base_url).collect::<Result<_, _>>().map(Self)
-    }
-}
-
 /// Without the slash at its end, which would be doubled.
 fn base_url(text: &str) -> Result<String, String> {
     let url = reqwest::Url::parse(text).map_err(|error| format!("{error}; expected http://host:port"))?;
@@ -79,7 +72,7 @@ impl Args {
     /// A registry without authentication and without Watch.
     pub fn from_url(url: impl Into<String>) -> Self {
         Self {
-            registry_url: BaseUrls(vec![url.into().trim_end_matches('/').to_owned()]),
+            registry_url: vec![url.into().trim_end_matches('/').to_owned()],
             registry_grpc: None,
             registry_user: None,
             registry_password: None,
@@ -99,7 +92,7 @@ impl Args {
 
     /// Reads the credential files and makes what the REST calls go through.
     pub(super) fn settings(&self) -> Result<SrSettings, Error> {
-        let Some((first, others)) = self.registry_url.0.split_first() else {
+        let Some((first, others)) = self.registry_url.split_first() else {
             return Err(Error::Invalid("--registry-url: expected at least one URL".to_owned()));
         };
         let mut builder = SrSettings::new_builder(first.clone());

@@ -120,7 +120,7 @@ impl Rest {
     /// A call that the converter does not know, at the first URL that answers.
     async fn request(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> Result<Value, Error> {
         let mut last = Error::Unavailable("no URL given".to_owned());
-        for url in &self.args.registry_url.0 {
+        for url in &self.args.registry_url {
             let mut request = self.args.authorize(self.http.request(method.clone(), format!("{url}{path}")))?;
             if let Some(body) = body {
                 request = request.json(body);
