@@ -84,9 +84,14 @@ impl Objects {
         let delimiter = flat.then(|| "/".to_owned());
         let request = s3.list_objects_v2().bucket(bucket).prefix(prefix).set_delimiter(delimiter);
         let mut pages = request.into_paginator().send();
-        let mut listing = Listing::default();
+        let (mut listing, mut folders) = (Listing::default(), 0);
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| Error::sdk("list", uri(bucket, prefix), &error))?;
+            // A flat one has a bound over folders as well: each page has a thousand of them at most.
+            folders += page.common_prefixes().len();
+            if folders > most {
+                return Ok(Listing { more: true, ..listing });
+            }
             for object in page.contents() {
                 if listing.objects.len() == most {
                     return Ok(Listing { more: true, ..listing });

@@ -1,6 +1,9 @@
 //! Which cluster, and how it is reached.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use kube::{
     Client, Config,
@@ -14,6 +17,8 @@ use crate::Cluster;
 const CONNECT: Duration = Duration::from_secs(10);
 /// Kubernetes tells every pod where it is.
 const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
+/// Without it a pod has nothing to say there.
+const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// The cluster: every service that has one flattens this. Without any of these flags it is the cluster that the process
 /// itself runs in, if it does.
@@ -41,7 +46,7 @@ impl Args {
     pub async fn connect(&self) -> Result<Option<Cluster>, ConfigError> {
         let mut config = match &self.kubeconfig {
             Some(path) => self.file(path).await?,
-            None if std::env::var_os(IN_CLUSTER).is_none() => return Ok(None),
+            None if std::env::var_os(IN_CLUSTER).is_none() || !Path::new(TOKEN).exists() => return Ok(None),
             None => Config::incluster()
                 .map_err(|error| ConfigError::new(format!("the cluster that this process runs in: {error}")))?,
         };

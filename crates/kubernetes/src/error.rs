@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use millrace_core::Code;
 
+/// What Kubernetes calls it when there is something of a name.
+const THERE: &str = "AlreadyExists";
+
 /// The result of everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -35,6 +38,7 @@ impl Error {
             Self::Silent(_) => Code::DeadlineExceeded,
             Self::Foreign { .. } => Code::AlreadyExists,
             Self::Client(error) => match &**error {
+                kube::Error::Api(status) if status.code == 409 && status.reason != THERE => Code::Unavailable,
                 kube::Error::Api(status) => code(status.code, &status.message),
                 kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) => Code::Internal,
                 kube::Error::Auth(_) => Code::Unauthenticated,
@@ -67,6 +71,11 @@ impl Error {
         }
     }
 
+    /// There is something of that name. A quota that others change at the same time is a 409 as well.
+    pub(crate) fn is_there(&self) -> bool {
+        self.is(409) && self.reason() == THERE
+    }
+
     pub(crate) fn is(&self, status: u16) -> bool {
         matches!(self, Self::Client(error) if matches!(&**error, kube::Error::Api(it) if it.code == status))
     }
@@ -86,6 +95,8 @@ fn code(status: u16, message: &str) -> Code {
         403 => Code::PermissionDenied,
         404 => Code::NotFound,
         409 => Code::AlreadyExists,
+        // A listing that took too long begins anew.
+        410 => Code::Unavailable,
         413 => Code::TooLarge,
         408 | 504 => Code::DeadlineExceeded,
         429 => Code::RateLimited,

@@ -52,7 +52,7 @@ impl Jobs {
         let (api, manifest) = (self.api::<Manifest>(&job.key), job::manifest(job));
         match within(api.create(&PostParams::default(), &manifest)).await {
             Ok(made) => Ok(State::from(&made)),
-            Err(error) if error.is(409) => {
+            Err(error) if error.is_there() => {
                 let there = self.get(job).await?;
                 // It has ended, and its time is over, between the two.
                 there.ok_or(error)
@@ -76,7 +76,7 @@ impl Jobs {
     pub async fn give_items(&self, job: &Job, uid: &str) -> Result<()> {
         let Some(items) = job::config_map(job, uid) else { return Ok(()) };
         match within(self.api::<ConfigMap>(&job.key).create(&PostParams::default(), &items)).await {
-            Err(error) if !error.is(409) => Err(error),
+            Err(error) if !error.is_there() => Err(error),
             Ok(_) | Err(_) => Ok(()),
         }
     }

@@ -54,6 +54,12 @@ impl Listener {
             None => std::future::pending().await,
         }
     }
+
+    /// Passes over what was said up to now: for those who read the state anew whatever was said. What nobody takes fills the
+    /// queues up to the server's, which all of its databases share.
+    pub fn catch_up(&mut self) {
+        while self.events.try_recv().is_ok() {}
+    }
 }
 
 impl Drop for Listener {

@@ -47,6 +47,7 @@ impl Teller {
     pub async fn run(self, store: Store, shutdown: Shutdown) -> anyhow::Result<()> {
         let mut listener = Listener::start(store.pool(), &[SIGNALS]);
         loop {
+            listener.catch_up();
             let wait = match store.send_signals(BATCH, |signals| self.send(signals)).await {
                 Ok(Sending::More) => continue,
                 Ok(Sending::Done) => LOOK,

@@ -11,7 +11,7 @@ lacks() {
     [ "$(id -u)" = 0 ] || { echo "root: the cluster has namespaces, mounts and a link of its own"; return; }
     $new true 2>/dev/null || { echo "the right to make namespaces ($new)"; return; }
     module overlay && grep -qw overlay /proc/filesystems || echo "overlayfs in the kernel"
-    module br_netfilter && [ -d /proc/sys/net/bridge ] || echo "br_netfilter in the kernel: packets between pods of a node pass no rules without it"
+    bridges && [ -d /proc/sys/net/bridge ] || echo "br_netfilter in the kernel: packets between pods of a node pass no rules without it"
     [ -n "$(hierarchies)" ] || echo "control groups under /sys/fs/cgroup"
     for folder in $(hierarchies); do
         [ -w "$folder" ] || echo "control groups that can be written ($folder)"
@@ -26,6 +26,16 @@ lacks_network() {
         add rule ip t c masquerade fully-random"
     unshare --net sh -ec 'ip link add one type bridge; ip link add two type veth peer name three; echo "$1" | nft -f -' sh "$rules" >/dev/null 2>&1 ||
         echo "bridges, veth pairs or nftables with NAT in the kernel"
+}
+
+# Only our own network namespaces want rules for what a bridge passes on: the machine's stays as it was without the module.
+bridges() {
+    [ ! -d /proc/sys/net/bridge ] || return 0
+    module br_netfilter
+    local it
+    for it in arptables iptables ip6tables; do
+        echo 0 2>/dev/null >"/proc/sys/net/bridge/bridge-nf-call-$it" || true
+    done
 }
 
 module() { modprobe -q "$1" 2>/dev/null || true; }

@@ -24,6 +24,8 @@ const BREATH: Duration = Duration::from_millis(200);
 /// What a look has found: how much, and how long until there is more.
 struct Found {
     some: bool,
+    /// More is due at once.
+    more: bool,
     next: Option<SignedDuration>,
 }
 
@@ -47,17 +49,17 @@ fn found(what: &'static str, fired: Fired) -> Found {
     if flows > 0 {
         tracing::debug!(what, flows, runs, "something was due");
     }
-    Found { some: flows > 0, next }
+    Found { some: flows > 0, more: false, next }
 }
 
 /// Watches deadlines until shutdown. Any number of processes may: each is told of once.
 pub async fn watch_deadlines(store: Store, shutdown: Shutdown) -> anyhow::Result<()> {
     let look = || async {
-        let Looked { deadlines, signals, next } = store.look_at_deadlines().await?;
+        let Looked { deadlines, more, signals, next } = store.look_at_deadlines().await?;
         if signals > 0 {
             tracing::info!(deadlines, signals, "deadlines are at risk, missed or over");
         }
-        Ok(Found { some: deadlines > 0, next })
+        Ok(Found { some: deadlines > 0, more, next })
     };
     follow(&store, &[DEADLINES], "cannot look at deadlines, trying again", BREATH, look, &shutdown).await;
     Ok(())
@@ -74,9 +76,12 @@ async fn follow<F: Future<Output = Result<Found>>>(
 ) {
     let mut listener = Listener::start(store.pool(), channels);
     loop {
-        let rested = Instant::now() + breath;
+        let mut rested = Instant::now() + breath;
         let wait = match look().await {
-            Ok(Found { some, next }) => {
+            Ok(Found { some, more, next }) => {
+                if more {
+                    rested = Instant::now();
+                }
                 let next = next.map_or(LONGEST, |next| Duration::try_from(next).unwrap_or_default()).min(LONGEST);
                 // What is due and was not looked at is somebody else's for the moment.
                 if some { next } else { next.max(BUSY) }
@@ -95,5 +100,7 @@ async fn follow<F: Future<Output = Result<Found>>>(
             () = sleep_until(rested) => {}
             () = shutdown.wait() => return,
         }
+        // What comes now reads everything that was notified until then.
+        listener.catch_up();
     }
 }

@@ -220,7 +220,12 @@ impl<'a> Life<'a> {
         // Less than there was room for: that was all.
         self.hungry |= launches.len() == room.most;
         self.engine.metrics.launched(&launches);
-        self.start(launches, Begin::New).await
+        let runs: Vec<RunId> = launches.iter().map(|launch| launch.key.run).collect();
+        self.start(launches, Begin::New).await?;
+        // All that there was room for in the background: there may be more when some of it is done.
+        let is_background = |run: &&RunId| self.runs.get(*run).is_some_and(|it| it.class == Class::Background);
+        self.starved |= room.background > 0 && runs.iter().filter(is_background).count() >= room.background;
+        Ok(())
     }
 
     /// Takes over attempts that others have launched.

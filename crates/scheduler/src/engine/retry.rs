@@ -13,6 +13,7 @@ use crate::{
 
 /// How long after an interruption a task is tried again. It was not its fault, but what ended it may do so at once again.
 const AFTER_INTERRUPTION: Duration = Duration::from_secs(1);
+const LONGEST_AFTER_INTERRUPTION: Duration = Duration::from_mins(1);
 
 /// What is reported of an attempt of a task. `retries`: attempts before it that failed by their own fault. `chance`: from
 /// 0 to 1, without 1.
@@ -20,7 +21,12 @@ pub(super) fn outcome(end: End, planned: &Planned, attempt: i32, retries: i32, c
     match end {
         End::Succeeded(output) => Outcome::Succeeded(output),
         End::Cancelled => Outcome::Cancelled,
-        End::Interrupted(error) => Outcome::Interrupted { error, retry_after: AFTER_INTERRUPTION },
+        End::Interrupted(error) => {
+            // What interrupts again and again is given more and more time.
+            let before = (attempt - 1 - retries).clamp(0, 6) as u32;
+            let retry_after = (AFTER_INTERRUPTION * 2_u32.pow(before)).min(LONGEST_AFTER_INTERRUPTION);
+            Outcome::Interrupted { error, retry_after }
+        }
         End::Failed(failure) => {
             let pause = pause(&failure, planned, attempt, retries, chance);
             let (retry_after, error) = match pause {

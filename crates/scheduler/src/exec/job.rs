@@ -26,6 +26,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use jiff::Timestamp;
+use millrace_core::Code;
 use millrace_kubernetes::{Cluster, Error, Finish, Following, Job, Jobs as Client, Pod, Problem, Seen, State};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -256,6 +257,8 @@ impl One<'_> {
         let (mut look, mut again) = (begun + self.pace.look, begun);
         loop {
             if state.finish.is_some() {
+                // Whoever was told before may have ended it.
+                let told = told || self.cancel.is_cancelled();
                 return self.ended(&state, told, stopped, log).await;
             }
             if self.cancel.is_cancelled() && !told {
@@ -341,14 +344,22 @@ impl One<'_> {
 
     /// Whether a problem is one now.
     async fn is_still(&self, problem: &Problem) -> bool {
-        let (mut any, mut stuck) = (false, false);
+        let (mut any, mut stuck, mut goes_on) = (false, false, false);
         let listed = self.client.pods(&self.job.key, |pod| {
             any = true;
-            stuck |= pod.problem.is_some_and(|it| self.patience(&it.reason).is_some());
-            !stuck
+            let is_stuck = pod.problem.as_ref().is_some_and(|it| self.patience(&it.reason).is_some());
+            stuck |= is_stuck;
+            // Shards wait for each other's room: while one goes on, the Job does.
+            goes_on |= self.job.shards.is_some() && !is_stuck && pod.succeeded.is_none();
+            !goes_on
         });
-        let listed = listed.await.is_ok();
-        listed && if problem.reason == NO_PODS { !any } else { stuck }
+        let listed = listed.await.is_ok() && !goes_on;
+        listed && if problem.reason == NO_PODS { !any && self.cannot_have_pods().await } else { stuck }
+    }
+
+    /// Only a warning tells that there can be no pods: Kubernetes may be late, and quotas are given back.
+    async fn cannot_have_pods(&self) -> bool {
+        matches!(self.client.last_warning(&self.job.key).await, Ok(Some(why)) if !why.contains("exceeded quota"))
     }
 
     /// A problem, for a person. Of pods that cannot be made only Kubernetes' events tell.
@@ -430,10 +441,12 @@ impl One<'_> {
         what: &'static str,
         mut work: impl FnMut() -> F,
     ) -> Result<T, Error> {
-        let mut pauses = self.pauses();
+        let (mut pauses, until) = (self.pauses(), Instant::now() + self.pace.parts);
         loop {
             match work().await {
-                Err(error) if error.is_retriable() => self.note(what, &error),
+                Err(error) if error.is_retriable() || (may_pass(&error) && Instant::now() < until) => {
+                    self.note(what, &error);
+                }
                 other => return other,
             }
             sleep(pauses.next().unwrap_or(self.pace.pauses.1)).await;
@@ -454,6 +467,11 @@ impl One<'_> {
         let (attempt, job) = (&self.attempt.name, &self.job.key.name);
         tracing::warn!(attempt, job, what, %error, "kubernetes does not do it, trying again");
     }
+}
+
+/// Rights and credentials come back, at times.
+fn may_pass(error: &Error) -> bool {
+    matches!(error.code(), Code::PermissionDenied | Code::Unauthenticated)
 }
 
 /// What Kubernetes does not want.

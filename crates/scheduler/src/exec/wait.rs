@@ -22,10 +22,11 @@ mod trouble;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 pub use self::topic::NO_KAFKA;
-use self::{object::Objects, queues::Queues, topic::Topics};
+use self::{object::Objects, queues::Queues, run::Runs, topic::Topics};
 use super::{Attempt, Begin, End, Ended};
 use crate::{
     document::{Wait, WaitMessage, WaitObject, WaitRun, WaitTopic},
@@ -36,6 +37,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long somebody who asks what a wait waits for waits himself.
 const LOOK: Duration = Duration::from_secs(3);
+/// How long one keeps what only another replica can look at.
+const AWAY: Duration = Duration::from_secs(10);
 
 /// What is waited for.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +63,7 @@ impl Want {
 #[derive(Clone)]
 pub(super) struct Waits {
     store: Store,
+    runs: Runs,
     objects: Objects,
     queues: Queues,
     topics: Option<Topics>,
@@ -68,7 +72,8 @@ pub(super) struct Waits {
 impl Waits {
     /// For runs, and for what AWS has. For topics there is nothing yet.
     pub(super) fn new(store: Store, aws: &millrace_aws::Client) -> Self {
-        Self { store, objects: Objects::new(aws), queues: Queues::new(aws), topics: None }
+        let runs = Runs::new(store.clone());
+        Self { store, runs, objects: Objects::new(aws), queues: Queues::new(aws), topics: None }
     }
 
     /// For what that client reaches.
@@ -98,11 +103,16 @@ impl Waits {
         let waited = async {
             match want {
                 Want::Object(spec) => self.objects.wait(spec).await,
-                Want::Topic(spec) => match &self.topics {
-                    Some(topics) => topics.wait(spec).await,
-                    None => Ended::failed(NO_KAFKA),
-                },
-                Want::Run(spec) => run::wait(&self.store, spec, logical_at).await,
+                Want::Topic(spec) => {
+                    if let Some(topics) = &self.topics {
+                        topics.wait(spec).await
+                    } else {
+                        // Another replica may have it: this one was not to claim it.
+                        sleep(AWAY).await;
+                        Ended::new(End::Interrupted(NO_KAFKA.to_owned()))
+                    }
+                }
+                Want::Run(spec) => self.runs.wait(spec, logical_at).await,
                 // It has to end in order: see there.
                 Want::Message(_) => std::future::pending().await,
             }

@@ -5,14 +5,14 @@ mod job;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use millrace_core::{Fault, Source};
+use millrace_core::{Fault, Source, Span};
 use millrace_policy::Condition;
 use serde_json::Value;
 
 use super::{MAX_DEADLINES, MAX_ITEMS, MAX_TASKS, Planned, params::is_name};
 use crate::{
     document::{
-        After, Dag, ForEach, Task, Wait,
+        After, Dag, ForEach, Task, Trigger, Wait,
         place::{ObjectPlace, wrong_queue},
     },
     graph::{Graph, GraphFault},
@@ -72,6 +72,9 @@ pub(super) fn schedule(dag: &Dag, source: &Source, now: Timestamp, faults: &mut 
     }
 }
 
+/// The longest time that a deadline is after something: a year, and some.
+const MAX_WITHIN: Span = Span::days(400);
+
 pub(super) fn deadlines(dag: &Dag, source: &Source, faults: &mut Vec<Fault>) {
     let many = dag.spec.deadlines.len();
     if many > MAX_DEADLINES {
@@ -84,6 +87,9 @@ pub(super) fn deadlines(dag: &Dag, source: &Source, faults: &mut Vec<Fault>) {
         };
         if let Some(task) = deadline.task.as_ref().filter(|task| !dag.spec.tasks.contains_key(*task)) {
             fault("/task", format!("there is no task `{task}`"));
+        }
+        if deadline.within > MAX_WITHIN {
+            fault("/within", format!("expected at most {MAX_WITHIN}, got {}", deadline.within));
         }
         if deadline.after == After::IntervalEnd && !has_schedule {
             let instead = "say what it is counted from: `after: queued` or `after: started`";
@@ -209,6 +215,11 @@ impl Checker<'_> {
         }
         if let Some(topic) = topic {
             self.wrong("/wait/topic/until", moment(topic.until.as_deref()));
+            let in_window = |it: &Trigger| it.together.as_ref().is_some_and(|it| it.window.is_some());
+            let spec = &self.dag.spec;
+            if topic.until.is_none() && spec.schedule.is_none() && !spec.triggers.values().any(in_window) {
+                self.fault("/wait/topic", "say `until`: there is no schedule, so runs have no data interval");
+            }
         }
         if let Some(run) = run {
             self.wrong("/wait/run/logicalDate", moment(run.logical_date.as_deref()));

@@ -78,7 +78,7 @@ impl From<usize> for Share {
 const CLAIM: &str = concat!(
     "\
 WITH me AS MATERIALIZED (
-    SELECT id, place FROM scheduler.instance WHERE id = $2 AND ended_at IS NULL FOR KEY SHARE
+    SELECT id, place FROM scheduler.instance WHERE id = $2 AND ended_at IS NULL FOR KEY SHARE SKIP LOCKED
 ), live AS (
     SELECT run_id, no, item FROM scheduler.task
     WHERE state = 1 AND pool IS NULL AND class = 0 AND due_at <= now() AND EXISTS (SELECT FROM me)

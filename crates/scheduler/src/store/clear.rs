@@ -6,7 +6,7 @@ use millrace_postgres::Transaction;
 use serde_json::Value;
 
 use super::{
-    READY, RunId, Store, WHOLE, db,
+    READY, RunId, Store, WHOLE, db, deadlines,
     tasks::{Tasks, seconds},
 };
 use crate::{
@@ -110,6 +110,7 @@ impl Store {
         tx.execute(BEGIN, &[&run.0, &plan.hash.0.as_slice(), &binding_hash, &left, &timeout]).await.map_err(db)?;
         keep(&tx, run, class, &pinned, &plan, &again).await?;
         rows.insert(&tx, run, class).await?;
+        deadlines::news(self, &tx, &BTreeSet::from([run])).await?;
         self.notify(&tx, READY).await?;
         tx.commit().await.map_err(db)?;
         Ok(cleared)

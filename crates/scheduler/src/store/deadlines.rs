@@ -8,7 +8,10 @@ mod say;
 
 pub(super) use known::{Pasts, pasts};
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use millrace_postgres::{GenericClient, Row, Transaction};
@@ -25,6 +28,8 @@ use crate::{
 
 /// Deadlines of one transaction.
 const BATCH: i64 = 50;
+/// How long one transaction looks: whoever reports the end of a task of these runs waits for it.
+const BUDGET: Duration = Duration::from_millis(50);
 /// How soon a moment without a run is looked at again that was missed, at least: no run of it tells news. Later it is ever
 /// more seldom, by a tenth of its age.
 const MISSED: SignedDuration = SignedDuration::from_mins(10);
@@ -34,13 +39,14 @@ const LATER: SignedDuration = SignedDuration::from_mins(1);
 /// What had passed before the document was in force that asks for it is not watched.
 const ADD: &str = "\
 INSERT INTO scheduler.deadline (flow_id, run_id, slot_at, hash, place, due_at, look_at)
-SELECT d.flow_id, d.run_id, d.slot_at, d.hash, d.place, d.due_at, CASE WHEN d.predict THEN now() ELSE d.due_at END
+SELECT d.flow_id, d.run_id, d.slot_at, d.hash, d.place, d.due_at, CASE WHEN d.predict AND d.due_at IS NOT NULL THEN now() ELSE d.due_at END
 FROM (
     SELECT flow_id, run_id, slot_at, hash, place, predict, coalesce(due_at, now() + make_interval(secs => within)) AS due_at
     FROM unnest($1::integer[], $2::bigint[], $3::timestamptz[], $4::bytea[], $5::smallint[], $6::boolean[], $7::timestamptz[],
                 $8::double precision[]) AS d(flow_id, run_id, slot_at, hash, place, predict, due_at, within)
-) d JOIN scheduler.document t ON t.hash = d.hash
-WHERE d.due_at IS NULL OR d.due_at > t.applied_at
+) d JOIN scheduler.document t ON t.hash = d.hash JOIN scheduler.flow f ON f.id = d.flow_id
+LEFT JOIN scheduler.document b ON b.hash = f.binding_hash
+WHERE d.due_at IS NULL OR d.due_at > greatest(t.applied_at, b.applied_at)
 ON CONFLICT DO NOTHING";
 
 /// What they are counted from has begun, or it matters from now on how their tasks go.
@@ -49,8 +55,8 @@ UPDATE scheduler.deadline d
 SET due_at = coalesce(d.due_at, coalesce($5::timestamptz, now()) + make_interval(secs => b.within)),
     look_at = CASE WHEN b.predict THEN now()
                    ELSE coalesce(d.due_at, coalesce($5::timestamptz, now()) + make_interval(secs => b.within)) END
-FROM unnest($1::bigint[], $2::smallint[], $3::boolean[], $4::double precision[]) AS b(run_id, place, predict, within)
-WHERE d.run_id = b.run_id AND d.place = b.place";
+FROM unnest($1::bigint[], $2::smallint[], $3::boolean[], $4::double precision[], $6::bytea[]) AS b(run_id, place, predict, within, hash)
+WHERE d.run_id = b.run_id AND d.place = b.place AND d.hash = b.hash AND (d.due_at IS NULL OR $5::timestamptz IS NULL)";
 
 const NEWS: &str = "UPDATE scheduler.deadline SET look_at = now() WHERE run_id = ANY($1::bigint[])";
 
@@ -82,6 +88,8 @@ pub(super) struct Watched {
 pub struct Looked {
     /// How many were looked at.
     pub deadlines: usize,
+    /// There are more to be looked at now.
+    pub more: bool,
     /// How many signals were given.
     pub signals: usize,
     /// How long until the next one is to be looked at; none while there is none.
@@ -183,11 +191,11 @@ pub(super) async fn begin<'a>(
     runs: impl Iterator<Item = (i64, &'a Plan)>,
 ) -> Result<()> {
     let counts = |deadline: &Deadline| deadline.after == After::Started && deadline.task.is_none();
-    let which = runs.flat_map(|(run, plan)| plan.deadlines().map(move |(place, deadline)| (run, place, deadline)));
-    let which = which.filter(|(_, _, deadline)| deadline.predict.is_some() || counts(deadline));
+    let which = runs.flat_map(|(run, plan)| plan.deadlines().map(move |it| (run, plan, it)));
+    let which = which.filter(|(_, _, (_, deadline))| deadline.predict.is_some() || counts(deadline));
     let mut counted = Counted::default();
-    for (run, place, deadline) in which {
-        counted.push(run, place, deadline, counts(deadline).then(|| seconds(deadline.within)));
+    for (run, plan, (place, deadline)) in which {
+        counted.push(run, plan, (place, deadline), counts(deadline).then(|| seconds(deadline.within)));
     }
     counted.write(store, tx, None).await
 }
@@ -199,11 +207,13 @@ struct Counted {
     places: Vec<i16>,
     predict: Vec<bool>,
     within: Vec<Option<f64>>,
+    hashes: Vec<Vec<u8>>,
 }
 
 impl Counted {
-    fn push(&mut self, run: i64, place: i16, deadline: &Deadline, within: Option<f64>) {
+    fn push(&mut self, run: i64, plan: &Plan, (place, deadline): (i16, &Deadline), within: Option<f64>) {
         self.runs.push(run);
+        self.hashes.push(plan.hash.0.to_vec());
         self.places.push(place);
         self.predict.push(deadline.predict.is_some());
         self.within.push(within);
@@ -215,9 +225,9 @@ impl Counted {
             return Ok(());
         }
         let begin = client.prepare_cached(BEGIN).await.map_err(db)?;
-        let Self { runs, places, predict, within } = self;
-        client.execute(&begin, &[runs, places, predict, within, &at]).await.map_err(db)?;
-        store.notify(client, DEADLINES).await
+        let Self { runs, places, predict, within, hashes } = self;
+        let found = client.execute(&begin, &[runs, places, predict, within, &at, hashes]).await.map_err(db)?;
+        if found > 0 { store.notify(client, DEADLINES).await } else { Ok(()) }
     }
 }
 
@@ -239,7 +249,7 @@ impl Store {
         let mut counted = Counted::default();
         for (place, deadline) in run.plan.deadlines() {
             if deadline.after == After::Started && deadline.task.as_deref() == Some(task) {
-                counted.push(run.id.0, place, deadline, Some(seconds(deadline.within)));
+                counted.push(run.id.0, &run.plan, (place, deadline), Some(seconds(deadline.within)));
             }
         }
         let client = self.pool.get().await?;
@@ -256,8 +266,12 @@ impl Store {
         let tx = client.transaction().await.map_err(db)?;
         let look = tx.prepare_cached(LOOK).await.map_err(db)?;
         let rows = tx.query(&look, &[&BATCH]).await.map_err(db)?;
-        let mut said = Vec::new();
+        let (began, mut deadlines, mut said) = (Instant::now(), 0, Vec::new());
         for row in &rows {
+            if deadlines > 0 && began.elapsed() > BUDGET {
+                break;
+            }
+            deadlines += 1;
             let watched = Watched::read(row)?;
             match self.look(&tx, &watched).await {
                 Ok(say) => said.extend(say),
@@ -277,7 +291,7 @@ impl Store {
         let row = tx.query_one(&next, &[]).await.map_err(db)?;
         let next = row.get::<_, Option<Timestamp>>(0).map(|next| next.duration_since(row.get(1)));
         tx.commit().await.map_err(db)?;
-        Ok(Looked { deadlines: rows.len(), signals: said.len(), next })
+        Ok(Looked { deadlines, more: deadlines < rows.len() || rows.len() as i64 == BATCH, signals: said.len(), next })
     }
 
     /// Looks at one, and gives the signals.
@@ -287,7 +301,7 @@ impl Store {
         else {
             return Err(Error::Strange(format!("deadline {} of a plan that has none of its place", watched.id)));
         };
-        let known = Known::read(tx, watched, deadline).await?;
+        let known = Known::read(self, tx, watched, &plan, deadline).await?;
         let target = known.target(watched, &plan, deadline);
         let mut watch = Watch { due: watched.due, predict: deadline.predict, told: watched.told };
         // Without a run that could be in time there is nothing to foresee.

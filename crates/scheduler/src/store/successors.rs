@@ -87,7 +87,7 @@ WHERE t.run_id = d.run_id AND t.no = d.no AND t.item = -1";
 const RUNS: &str = "\
 UPDATE scheduler.run r SET tasks_left = r.tasks_left - d.done
 FROM unnest($1::bigint[], $2::integer[]) AS d(id, done) WHERE r.id = d.id
-RETURNING r.id, r.tasks_left, r.flow_id, r.cancelled";
+RETURNING r.id, r.tasks_left, r.flow_id, r.cancelled, r.epoch";
 
 /// Runs have ended.
 const END: &str = "\
@@ -216,7 +216,10 @@ impl<'a> Progress<'a> {
         let runs: Vec<i64> = self.done.keys().map(|run| run.0).collect();
         let done: Vec<i32> = self.done.values().copied().collect();
         let rows = locked(self.tx, LOCK_RUNS, 1, RUNS, &[&runs, &done]).await?;
-        deadlines::news(self.store, self.tx, &self.watched).await?;
+        // What was cleared may have a plan without the deadlines that are watched.
+        let cleared = rows.iter().filter(|row| row.get::<_, i32>(4) > 0).map(|row| RunId(row.get(0)));
+        let watched: BTreeSet<RunId> = cleared.chain(self.watched.iter().copied()).collect();
+        deadlines::news(self.store, self.tx, &watched).await?;
         let over = || rows.iter().filter(|row| row.get::<_, i32>(1) == 0);
         let flows: BTreeSet<FlowId> = over().map(|row| FlowId(row.get(2))).collect();
         let cancelled: BTreeSet<i64> = over().filter(|row| row.get(3)).map(|row| row.get(0)).collect();

@@ -29,6 +29,8 @@ use crate::{
 
 /// Between two tries while Postgres is away.
 const PAUSE: Duration = Duration::from_millis(500);
+/// For how long a message is nobody else's while it cannot be kept.
+const HELD: Duration = Duration::from_secs(30);
 
 /// Waits for a message. Where another process was to, what it has kept is the message.
 pub(super) async fn wait(
@@ -79,6 +81,10 @@ async fn take(store: &Store, queue: &Queue, attempt: &Attempt, message: Message)
         match store.keep(attempt.token, &kept).await {
             Err(error) if error.is_retriable() => {
                 tracing::warn!(%error, message = message.id, "cannot keep a message, trying again");
+                // Ours for as long as nobody knows whether it is kept.
+                if let Err(error) = queue.hide(&message.receipt, HELD).await {
+                    tracing::debug!(%error, message = message.id, "message may come to another as well");
+                }
                 tokio::time::sleep(PAUSE).await;
             }
             keep => break keep,

@@ -1,28 +1,47 @@
 //! Waits for a run of another DAG that has succeeded.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
-use crate::{document::WaitRun, exec::Ended, store::Store};
+use super::looks::{Looks, PACE};
+use crate::{
+    document::WaitRun,
+    exec::{End, Ended},
+    store::Store,
+};
 
-/// How often it is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// A DAG, its binding, and the moment that the run is about.
+type Spot = (String, String, Timestamp);
 
-/// Of the same logical date, where none is said.
-pub(super) async fn wait(store: &Store, spec: &WaitRun, logical_at: Option<Timestamp>) -> Ended {
-    let at = match moment(spec, logical_at) {
-        Ok(at) => at,
-        Err(problem) => return Ended::hopeless(problem),
-    };
-    let binding = spec.binding.as_deref().unwrap_or_default();
-    loop {
-        match store.has_succeeded(&spec.dag, binding, at).await {
-            Ok(true) => return Ended::succeeded(None),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "cannot look for a run, trying again"),
+/// Runs that others wait for.
+#[derive(Clone)]
+pub(super) struct Runs(Looks<Spot, bool>);
+
+impl Runs {
+    pub(super) fn new(store: Store) -> Self {
+        Self(Looks::new(PACE, move |(dag, binding, at): Spot| {
+            let store = store.clone();
+            async move {
+                store.has_succeeded(&dag, &binding, at).await.unwrap_or_else(|error| {
+                    tracing::warn!(%error, "cannot look for a run, trying again");
+                    false
+                })
+            }
+        }))
+    }
+
+    /// Of the same logical date, where none is said.
+    pub(super) async fn wait(&self, spec: &WaitRun, logical_at: Option<Timestamp>) -> Ended {
+        let at = match moment(spec, logical_at) {
+            Ok(at) => at,
+            Err(problem) => return Ended::hopeless(problem),
+        };
+        let mut watched = self.0.watch((spec.dag.clone(), spec.binding.clone().unwrap_or_default(), at));
+        while let Some(there) = watched.next().await {
+            if there {
+                return Ended::succeeded(None);
+            }
         }
-        tokio::time::sleep(LOOK).await;
+        Ended::new(End::Interrupted("nobody looks for the run any more".to_owned()))
     }
 }
 

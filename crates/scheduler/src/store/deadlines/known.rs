@@ -29,7 +29,7 @@ const FRESH: Duration = Duration::from_mins(1);
 /// Tasks of the past that are read, about.
 const TASKS: usize = 100_000;
 
-const RUN: &str = "SELECT state, key, started_at, ended_at FROM scheduler.run WHERE id = $1";
+const RUN: &str = "SELECT state, key, started_at, ended_at, hash FROM scheduler.run WHERE id = $1";
 
 /// The first run that did the work of a moment.
 const MOMENT: &str = "SELECT min(ended_at) FROM scheduler.run WHERE flow_id = $1 AND interval_end = $2 AND state = 10";
@@ -78,7 +78,13 @@ struct Run {
 }
 
 impl Known {
-    pub(super) async fn read(tx: &Transaction<'_>, watched: &Watched, deadline: &Deadline) -> Result<Self> {
+    pub(super) async fn read(
+        store: &Store,
+        tx: &Transaction<'_>,
+        watched: &Watched,
+        plan: &Plan,
+        deadline: &Deadline,
+    ) -> Result<Self> {
         let Some(run) = watched.run else {
             let moment = tx.prepare_cached(MOMENT).await.map_err(db)?;
             let row = tx.query_one(&moment, &[&watched.flow.0, &watched.slot_at]).await.map_err(db)?;
@@ -90,7 +96,15 @@ impl Known {
         let state =
             RunState::from_number(row.get(0)).ok_or_else(|| Error::Strange(format!("the state of run {}", run.0)))?;
         let asked = deadline.task.is_some() || (deadline.predict.is_some() && state == RunState::Running);
-        let tasks = if asked { tasks(tx, run).await? } else { BTreeMap::new() };
+        let mut tasks = if asked { tasks(tx, run).await? } else { BTreeMap::new() };
+        let hash = Hash::read(row.get(4))?;
+        if asked && hash != watched.hash {
+            // It has another plan since it was cleared: its tasks are known by their names.
+            let other = store.plans.get(tx, hash).await?;
+            let here =
+                |number: usize| (number < other.graph.len()).then(|| plan.graph.number(other.graph.name(number)));
+            tasks = tasks.into_iter().filter_map(|(number, it)| Some((here(number)??, it))).collect();
+        }
         let run = Run { key: row.get(1), state, started: row.get(2), ended: row.get(3), tasks };
         Ok(Self { run: Some(run), made_up: None })
     }
@@ -110,7 +124,7 @@ impl Known {
             };
         };
         let task = deadline.task.as_deref().and_then(|task| plan.graph.number(task));
-        let target = match (run.state, task) {
+        match (run.state, task) {
             (RunState::Cancelled, _) => Target::Dropped,
             (RunState::Queued, _) | (RunState::Running, None) => Target::Open,
             (RunState::Succeeded, None) => Target::Done(run.ended.unwrap_or(watched.now)),
@@ -122,9 +136,7 @@ impl Known {
                 None if run.state.is_final() => Target::Dropped,
                 _ => Target::Open,
             },
-        };
-        // What has not begun before the end of its run never will.
-        if watched.due.is_none() && run.state.is_final() { Target::Dropped } else { target }
+        }
     }
 
     /// Whether there are runs of the past enough, how likely it is that what must be done is late.
