@@ -11,7 +11,7 @@ with_stack := $(bin)/millrace dev exec --throwaway --with-parent --
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs build test e2e lint fmt check-crates deny bench soak clean prerequisites
+.PHONY: help up down status logs build test tests e2e lint fmt check-crates deny bench soak clean prerequisites
 
 help: ## Print this.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,18 +31,22 @@ logs: ## Print the end of a log: make logs PART=scorer.
 build: ## Build all binaries, into $CARGO_TARGET_DIR/release or target/release.
 	@$(cargo) build --release --locked --workspace --bins
 
-test: prerequisites lint build ## Formatting, lints, unit, integration and end-to-end tests, on a Kafka and Postgres of their own.
+test: prerequisites lint tests ## Formatting, lints, unit, integration and end-to-end tests, on a Kafka and Postgres of their own.
 	@exec $(with_stack) $(cargo) test --release --locked --workspace --no-fail-fast
 
-e2e: prerequisites build ## The stories on a real Kubernetes, which it builds (once, 5 min), starts and ends. Root on Linux; see docs/e2e.md.
+# With what only tests need the features of crates are others: built together, nothing is compiled twice.
+tests: prerequisites
+	@$(cargo) build --release --locked --workspace --bins --tests
+
+e2e: prerequisites tests ## The stories on a real Kubernetes, which it builds (once, 5 min), starts and ends. Root on Linux; see docs/e2e.md.
 	@deploy/e2e/cluster build
-	@$(cargo) test --release --locked -p millrace-tests --test e2e --no-run
-	@exec deploy/e2e/cluster exec -- $(with_stack) $(cargo) test --release --locked -p millrace-tests --test e2e --no-fail-fast
+	@$(cargo) test --release --locked --workspace --test e2e --no-run
+	@exec deploy/e2e/cluster exec -- $(with_stack) $(cargo) test --release --locked --workspace --test e2e --no-fail-fast
 
 lint: prerequisites ## Check formatting, and clippy without warnings.
 	@$(cargo) fmt --all --check
 	@$(cargo) clippy --release --locked --workspace --all-targets -- -D warnings
-	@$(cargo) clippy --release --locked -p millrace-tests --test e2e -- -D warnings
+	@$(cargo) clippy --release --locked --workspace --test e2e -- -D warnings
 
 fmt: ## Format the code.
 	@$(cargo) fmt --all
