@@ -84,7 +84,7 @@ mod tests {
         let value = |name: &str| read.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
         assert_eq!(value("KAFKA_BOOTSTRAP_SERVERS"), Some("127.0.0.1:29092"));
         assert_eq!(value("DATABASE_URL"), Some("postgres://postgres:secret@127.0.0.1:29032/postgres"));
-        assert_eq!(value("AWS_ENDPOINT_URL"), Some("http://127.0.0.1:29070"));
+        assert_eq!(value("AWS_ENDPOINT_URL"), Some("http://127.0.0.1:29071"));
         assert_eq!(value("MILLRACE_GATEWAY_HTTP"), Some("http://127.0.0.1:29080"));
         assert_eq!(value("MILLRACE_REGISTRY_HTTP"), Some("http://127.0.0.1:29081"));
         assert_eq!(value("MILLRACE_SCORER_ADMIN"), Some("http://127.0.0.1:29012"));

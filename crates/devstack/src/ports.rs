@@ -9,7 +9,7 @@
 //! | +82 | registry, gRPC | +14 | alerter, admin |
 //! | +84 | scheduler, gRPC | +15 | scheduler, admin |
 //! | +92 | Kafka, broker | +93 | Kafka, controller |
-//! | +70 | S3, SNS and SQS | | |
+//! | +70 | the demo's webhooks | +71 | S3, SNS and SQS |
 //!
 //! Two stacks side by side have bases that are [`SPAN`] or more apart.
 
@@ -64,7 +64,7 @@ impl Ports {
 
     /// Where the stand-in for S3, SNS and SQS listens for HTTP.
     pub fn aws(self) -> SocketAddr {
-        self.at(70)
+        self.at(71)
     }
 
     /// Where a service listens for gRPC; `None` for one that does not.
