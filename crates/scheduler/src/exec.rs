@@ -33,9 +33,9 @@ pub use secrets::Secrets;
 pub use service::Service;
 pub use wait::{NO_KAFKA, Want};
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use millrace_runtime::ConfigError;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -70,6 +70,13 @@ pub struct Attempt {
     pub number: u32,
     /// When it was launched, as the database had it.
     pub launched_at: Timestamp,
+}
+
+impl Attempt {
+    /// How long ago it was launched; nothing where clocks do not agree.
+    pub fn age(&self) -> Duration {
+        Timestamp::now().duration_since(self.launched_at).max(SignedDuration::ZERO).unsigned_abs()
+    }
 }
 
 /// Whether an attempt begins, or may have begun under another process.
@@ -193,11 +200,6 @@ impl Executors {
         Self { waits: self.waits.with_kafka(admin), ..self }
     }
 
-    /// Whether topics can be waited for.
-    pub fn has_kafka(&self) -> bool {
-        self.waits.has_kafka()
-    }
-
     /// What a wait still waits for, by a look of now, for people. `logical_at` is the moment that its run is about.
     pub async fn unmet(&self, want: &Want, logical_at: Option<Timestamp>) -> String {
         self.waits.unmet(want, logical_at).await
@@ -237,9 +239,8 @@ impl Executors {
 
 /// Lets time pass; of an attempt that was begun by another process, what is left of it.
 pub async fn sleep(attempt: &Attempt, time: std::time::Duration, cancel: &CancellationToken) -> Ended {
-    let passed = Timestamp::now().duration_since(attempt.launched_at).max(jiff::SignedDuration::ZERO).unsigned_abs();
     tokio::select! {
-        () = tokio::time::sleep(time.saturating_sub(passed)) => Ended::succeeded(None),
+        () = tokio::time::sleep(time.saturating_sub(attempt.age())) => Ended::succeeded(None),
         () = cancel.cancelled() => Ended::new(End::Cancelled),
     }
 }

@@ -10,11 +10,11 @@ use std::{
 
 use millrace_core::{Fault, Faults, Source, document};
 use millrace_runtime::Shutdown;
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     apply::{self, Abilities},
     error::{Error, Result},
+    plan::Hash,
     store::Store,
 };
 
@@ -91,16 +91,8 @@ fn is_for_others(name: &str, text: &str) -> bool {
     field("kind") == "Pipeline" || !field("apiVersion").starts_with("millrace.dev/")
 }
 
-fn hash(documents: &[(String, String)]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for (name, text) in documents {
-        // With their lengths: where one ends and the next begins is part of it.
-        for part in [name, text] {
-            hash.update(part.len().to_le_bytes());
-            hash.update(part);
-        }
-    }
-    hash.finalize().into()
+fn hash(documents: &[(String, String)]) -> Hash {
+    Hash::of_parts(documents.iter().flat_map(|(name, text)| [name.as_str(), text.as_str()]))
 }
 
 /// Applies documents. Gives how many of them were new or changed.

@@ -10,6 +10,8 @@
 //! does not hold the worst: beyond it durations go on as Pareto's with an exponent of two, of which half are longer by
 //! less than a half.
 
+use std::sync::Arc;
+
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 /// Runs of the past without which nothing is said.
@@ -26,8 +28,8 @@ const WORK: usize = 1_000_000;
 pub struct Step {
     /// The tasks that it waits for.
     pub needs: Vec<usize>,
-    /// What it took in the past, in seconds; empty: it is of no weight.
-    pub past: Vec<f64>,
+    /// What it took in the past, in seconds and in order; empty: it is of no weight.
+    pub past: Arc<[f64]>,
     /// When it was done, in seconds from now, so not above zero; none while it is not.
     pub done: Option<f64>,
 }
@@ -47,22 +49,18 @@ pub struct Forecast {
 /// run began, in seconds from now; one that has not begun is taken to begin now. The same question has the same
 /// answer: chance comes from `seed`.
 pub fn forecast(steps: &[Step], target: Option<usize>, start: Option<f64>, due: f64, seed: u64) -> Forecast {
-    let mut steps: Vec<Step> = steps.to_vec();
-    for step in &mut steps {
-        step.past.sort_by(f64::total_cmp);
-    }
     let draws = (WORK / steps.len().max(1)).clamp(FEWEST_DRAWS, DRAWS);
     let mut rng = StdRng::seed_from_u64(seed);
     let mut blamed = vec![0_u32; steps.len()];
     let mut ends = Vec::with_capacity(draws);
     let mut late = 0_u32;
     for _ in 0..draws {
-        let draw = Draw::new(&steps, start.unwrap_or(0.0).min(0.0), &mut rng);
+        let draw = Draw::new(steps, start.unwrap_or(0.0).min(0.0), &mut rng);
         let last = target.or_else(|| last(&draw.done, 0..steps.len()));
         let end = last.map_or(0.0, |task| draw.done[task]);
         if end > due {
             late += 1;
-            if let Some(task) = last.and_then(|last| draw.cause(&steps, last)) {
+            if let Some(task) = last.and_then(|last| draw.cause(steps, last)) {
                 blamed[task] += 1;
             }
         }

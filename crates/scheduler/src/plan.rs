@@ -129,11 +129,11 @@ impl Plan {
         (0..).zip(&self.dag.spec.deadlines)
     }
 
-    /// How many tasks one waits for, by its number.
-    pub fn waits_for(&self, task: usize) -> usize {
+    /// The tasks that one waits for, by their numbers.
+    pub fn waits_for(&self, task: usize) -> &[usize] {
         match self.tasks[task].task.when {
-            Rule::Always => 0,
-            _ => self.graph.needs(task).len(),
+            Rule::Always => &[],
+            _ => self.graph.needs(task),
         }
     }
 
@@ -184,6 +184,16 @@ impl Hash {
     /// Of a text.
     pub fn of(text: &str) -> Self {
         Self(Sha256::digest(text).into())
+    }
+
+    /// Of texts, each with its length: where one ends and the next begins is part of it.
+    pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
     }
 }
 

@@ -44,6 +44,7 @@ pub use deadlines::Looked;
 pub use events::{EventQuery, EventRow, GroupRow, NewEvent, Pending, Recorded, TriggerRow, Use};
 pub use finish::{Done, Finished, Outcome, Report};
 pub use fire::Fired;
+pub(crate) use flows::named;
 pub use flows::{Flow, FlowId};
 pub use instances::InstanceId;
 pub use kept::{Keep, Kept};

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +45,7 @@ impl Engine {
         let limit = planned.task.timeout.execution.map(Duration::from);
         let stop = cancel.child_token();
         // What was ended for this is not to be begun again.
-        let late = limit.filter(|limit| passed(&attempt) >= *limit && !cancel.is_cancelled());
+        let late = limit.filter(|limit| attempt.age() >= *limit && !cancel.is_cancelled());
         if late.is_some() {
             stop.cancel();
         }
@@ -77,12 +76,8 @@ fn report(launch: &Launch, planned: &Planned, ended: Ended) -> Report {
 /// Ends when an attempt has gone on for as long as it may, counted from its launch, whoever looked after it.
 async fn expired(attempt: &Attempt, limit: Option<Duration>) -> Duration {
     let Some(limit) = limit else { return std::future::pending().await };
-    tokio::time::sleep(limit.saturating_sub(passed(attempt))).await;
+    tokio::time::sleep(limit.saturating_sub(attempt.age())).await;
     limit
-}
-
-fn passed(attempt: &Attempt) -> Duration {
-    Timestamp::now().duration_since(attempt.launched_at).max(SignedDuration::ZERO).unsigned_abs()
 }
 
 /// What it was told to end for is what it has failed for; what it has done all the same is done.

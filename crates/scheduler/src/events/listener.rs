@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use millrace_policy::Condition;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::{Group, MAX_NAME, Rule, Taken, pattern::fits};
 use crate::{
@@ -128,14 +127,8 @@ impl Listener {
 
     /// The trigger's name, and a hash of what the events are known by.
     fn key(&self, name: &str, group: &Group, events: &[Event]) -> String {
-        let mut hash = Sha256::new();
         let ids = events.iter().map(|event| event.id.as_str());
-        for part in [name, &self.trigger.source, &group.key].into_iter().chain(ids) {
-            // With their lengths: where one ends and the next begins is part of it.
-            hash.update(part.len().to_le_bytes());
-            hash.update(part);
-        }
-        let hash = Hash(hash.finalize().into()).to_string();
+        let hash = Hash::of_parts([name, &self.trigger.source, &group.key].into_iter().chain(ids)).to_string();
         format!("event__{name}__{}", &hash[..32])
     }
 }

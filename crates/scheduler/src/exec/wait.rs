@@ -86,11 +86,6 @@ impl Waits {
         Self { topics: Some(Topics::new(admin)), ..self }
     }
 
-    /// Whether topics can be waited for.
-    pub(super) fn has_kafka(&self) -> bool {
-        self.topics.is_some()
-    }
-
     /// Waits. `logical_at` is the moment that the attempt's run is about.
     pub(super) async fn run(
         &self,

@@ -190,7 +190,7 @@ impl Rows {
         let mut rows = Self::default();
         let mut decided: BTreeMap<usize, TaskState> = BTreeMap::new();
         for &task in again {
-            let mut counts = Counts { total: plan.waits_for(task) as u32, ..Counts::default() };
+            let mut counts = Counts { total: plan.waits_for(task).len() as u32, ..Counts::default() };
             for &need in plan.graph.needs(task) {
                 let kept = || before.get(plan.graph.name(need)).map(|it| it.state);
                 let state = if again.contains(&need) { decided.get(&need).copied() } else { kept() };

@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use millrace_postgres::{GenericClient, Row, Transaction};
 
 use self::known::Known;
-use super::{DEADLINES, FlowId, Launch, NewRun, RunId, RunInfo, Store, db, signals, tasks::seconds};
+use super::{DEADLINES, FlowId, Launch, NewRun, RunId, RunInfo, Store, db, flows::named, signals, tasks::seconds};
 use crate::{
     deadline::{Decision, Next, Target, Told, Watch},
     document::{After, Deadline},
@@ -351,7 +351,7 @@ impl Watched {
 
     /// What it is about: a DAG, with its binding.
     fn subject(&self) -> String {
-        if self.binding.is_empty() { self.dag.clone() } else { format!("{}/{}", self.dag, self.binding) }
+        named(&self.dag, &self.binding)
     }
 
     /// Since when something is to be told, if anything is.

@@ -60,8 +60,13 @@ impl Flow {
 
     /// `dag`, or `dag/binding`.
     pub fn name(&self) -> String {
-        if self.binding.is_empty() { self.dag.clone() } else { format!("{}/{}", self.dag, self.binding) }
+        named(&self.dag, &self.binding)
     }
+}
+
+/// `dag`, or `dag/binding`.
+pub(crate) fn named(dag: &str, binding: &str) -> String {
+    if binding.is_empty() { dag.to_owned() } else { format!("{dag}/{binding}") }
 }
 
 impl Hash {

@@ -22,7 +22,7 @@ impl Tasks {
         let task = &plan.tasks[number].task;
         let (pool, slots) = plan.pool(number, binding).unzip();
         self.numbers.push(number as i16);
-        self.needs.push(plan.waits_for(number) as i32);
+        self.needs.push(plan.waits_for(number).len() as i32);
         self.priorities.push(task.priority.unwrap_or(plan.dag.spec.priority));
         self.patience.push(task.timeout.queue.map(seconds));
         self.pools.push(pool);

@@ -6,7 +6,7 @@ use super::looks::{Looks, PACE};
 use crate::{
     document::WaitRun,
     exec::{End, Ended},
-    store::Store,
+    store::{Store, named},
 };
 
 /// A DAG, its binding, and the moment that the run is about.
@@ -52,7 +52,7 @@ pub(super) async fn unmet(store: &Store, spec: &WaitRun, logical_at: Option<Time
         Err(problem) => return problem,
     };
     let binding = spec.binding.as_deref().unwrap_or_default();
-    let of = if binding.is_empty() { spec.dag.clone() } else { format!("{}/{binding}", spec.dag) };
+    let of = named(&spec.dag, binding);
     match store.newest_run_at(&spec.dag, binding, at).await {
         Ok(Some((run, state))) => format!("run {} of {of} at {at} is {}", run.0, state.as_str()),
         Ok(None) => format!("there is no run of {of} at {at}"),

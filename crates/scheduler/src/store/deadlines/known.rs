@@ -12,7 +12,7 @@ use millrace_postgres::{GenericClient, Transaction};
 use super::Watched;
 use crate::{
     deadline::Target,
-    document::{Deadline, Rule},
+    document::Deadline,
     error::{Error, Result},
     forecast::{self, FEWEST, Forecast, Step},
     plan::{Hash, Plan},
@@ -49,8 +49,8 @@ const PAST_TASKS: &str = "\
 SELECT run_id, no, ended_at FROM scheduler.task_done
 WHERE run_id = ANY($1::bigint[]) AND no = ANY($2::smallint[]) AND item = -1";
 
-/// What tasks took in the past, by their names, in seconds; each from when nothing was left that it waited for.
-pub(crate) type Past = BTreeMap<String, Vec<f64>>;
+/// What tasks took in the past, by their names, in seconds and in order; each from when nothing was left that it waited for.
+pub(crate) type Past = BTreeMap<String, Arc<[f64]>>;
 
 /// The pasts of flows. They change slowly, and are asked for with each task that is done.
 pub(crate) type Pasts = moka::sync::Cache<FlowId, Arc<Past>>;
@@ -154,7 +154,7 @@ impl Known {
             .map(|task| {
                 let done = run.tasks.get(&task).filter(|(state, _)| state.is_final()).and_then(|(_, at)| *at);
                 Step {
-                    needs: waits_for(plan, task).to_vec(),
+                    needs: plan.waits_for(task).to_vec(),
                     past: past.get(plan.graph.name(task)).cloned().unwrap_or_default(),
                     done: done.map(|at| from_now(at).min(0.0)),
                 }
@@ -164,14 +164,6 @@ impl Known {
         let known = steps.iter().map(|step| step.past.len()).max().unwrap_or_default();
         (known >= FEWEST)
             .then(|| forecast::forecast(&steps, target, run.started.map(from_now), from_now(due), watched.id as u64))
-    }
-}
-
-/// The tasks whose ends a task's time is counted from.
-fn waits_for(plan: &Plan, task: usize) -> &[usize] {
-    match plan.tasks[task].task.when {
-        Rule::Always => &[],
-        _ => plan.graph.needs(task),
     }
 }
 
@@ -217,15 +209,19 @@ impl Store {
                 ended.insert(row.get::<_, i16>(1) as usize, row.get::<_, Timestamp>(2));
             }
         }
-        let mut past = Past::new();
+        let mut took: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for (plan, started, ended) in runs.into_values() {
             for (&task, &end) in &ended {
-                let needs = waits_for(&plan, task).iter().filter_map(|needed| ended.get(needed)).copied();
+                let needs = plan.waits_for(task).iter().filter_map(|needed| ended.get(needed)).copied();
                 let from = needs.max().unwrap_or(started).max(started);
-                let took = end.duration_since(from).as_secs_f64().max(0.0);
-                past.entry(plan.graph.name(task).to_owned()).or_default().push(took);
+                let seconds = end.duration_since(from).as_secs_f64().max(0.0);
+                took.entry(plan.graph.name(task).to_owned()).or_default().push(seconds);
             }
         }
-        Ok(past)
+        let in_order = |(task, mut took): (String, Vec<f64>)| {
+            took.sort_by(f64::total_cmp);
+            (task, took.into())
+        };
+        Ok(took.into_iter().map(in_order).collect())
     }
 }
