@@ -65,10 +65,11 @@ deny: ## Check dependencies with cargo-deny: licences, advisories, who may use w
 		echo "cargo-deny is not installed (cargo install --locked cargo-deny); who may use what is also a test: tests/it/architecture.rs"; \
 	fi
 
-bench: prerequisites build ## Measure speed: tables with floors and ratios.
+bench: prerequisites ## Measure speed: tables with floors and ratios.
+	@$(cargo) build --release --locked --workspace --bins --benches
 	@exec $(with_stack) $(cargo) bench --locked --workspace --benches
 
-soak: prerequisites build ## Kill services in turn and count, for as long as asked: make soak MINUTES=60.
+soak: prerequisites tests ## Kill services in turn and count, for as long as asked: make soak MINUTES=60.
 	@MILLRACE_SOAK_MINUTES=$(MINUTES) $(cargo) test --release --locked --workspace --test it -- --nocapture whatever_dies
 	@MILLRACE_TEST_TASKS=100000 $(with_stack) $(cargo) test --release --locked --workspace --test it -- --nocapture whoever_dies
 	@$(cargo) test --release --locked --workspace --lib -- --ignored over_forty_years

@@ -365,6 +365,14 @@ async fn what_can_never_run_fails_in_time_and_says_why() {
         "d_code": {"job": code},
     });
     let run = world.run(&tasks).await;
+    // Meanwhile `why` tells what Kubernetes says.
+    let why = || {
+        let why = world.cli(&["why", &run.to_string()]).unwrap();
+        let says = |all: &[&str]| all.iter().all(|it| why.contains(it));
+        says(&["task a_image", "cannot run: ", "nobody-has-this", "task b_secret", "CreateContainerConfigError"])
+            .then_some(())
+    };
+    eventually("both problems are told", why).await;
     let attempts = world.attempts(run).await;
     let errors: Vec<&str> = attempts.iter().map(|it| it.1.as_str()).collect();
     assert!(errors[0].contains("its image cannot be had: ") && errors[0].contains("nobody-has-this"), "{errors:?}");

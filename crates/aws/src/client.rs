@@ -7,7 +7,7 @@ use aws_smithy_http_client::{
 };
 use tokio::sync::OnceCell;
 
-use crate::{Args, Objects, Queue};
+use crate::{Args, Error, Objects, Queue, Result};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -44,12 +44,16 @@ impl Client {
         Queue::new(self.clone(), url.into())
     }
 
-    pub(crate) async fn sdk(&self) -> &Sdk {
-        self.0.sdk.get_or_init(|| connect(&self.0.args)).await
+    /// For a call, `what` being its verb and `target` what it is about.
+    pub(crate) async fn sdk(&self, what: &'static str, target: &str) -> Result<&Sdk> {
+        self.0.sdk.get_or_try_init(|| connect(&self.0.args)).await.map_err(|NoRegion| Error::no_region(what, target))
     }
 }
 
-async fn connect(args: &Args) -> Sdk {
+/// Nobody says where things are. Asked again with the next call: an instance's own service may not have answered.
+struct NoRegion;
+
+async fn connect(args: &Args) -> Result<Sdk, NoRegion> {
     let Args { aws_endpoint_url, aws_region, aws_path_style } = args;
     // The workspace has one implementation of cryptography, and the SDK's own choice is another.
     let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
@@ -62,7 +66,10 @@ async fn connect(args: &Args) -> Sdk {
         loader = loader.endpoint_url(url);
     }
     let config = loader.load().await;
+    if config.region().is_none() {
+        return Err(NoRegion);
+    }
     let elsewhere = config.endpoint_url().is_some() || env::var_os("AWS_ENDPOINT_URL_S3").is_some();
     let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(aws_path_style.unwrap_or(elsewhere)).build();
-    Sdk { s3: aws_sdk_s3::Client::from_conf(s3), sqs: aws_sdk_sqs::Client::new(&config) }
+    Ok(Sdk { s3: aws_sdk_s3::Client::from_conf(s3), sqs: aws_sdk_sqs::Client::new(&config) })
 }

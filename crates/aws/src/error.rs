@@ -60,7 +60,8 @@ const DENIED: [&str; 7] = [
     "SignatureDoesNotMatch",
 ];
 /// Codes that say that it was too much.
-const THROTTLED: [&str; 7] = [
+const THROTTLED: [&str; 8] = [
+    "KmsThrottled",
     "OverLimit",
     "RequestLimitExceeded",
     "RequestThrottled",
@@ -124,7 +125,11 @@ impl Error {
             (None, _, Some(status)) if matches!(error, SdkError::ServiceError(_)) => format!("status {status}"),
             _ => causes(error),
         };
+        let region = error.raw_response().and_then(|response| response.headers().get("x-amz-bucket-region"));
         let said = match kind {
+            Kind::Refused if let Some(region) = region => {
+                format!("{said}; the bucket is in region {region}: set AWS_REGION")
+            }
             Kind::Credentials => format!(
                 "no credentials: {said}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role"
             ),
@@ -132,6 +137,12 @@ impl Error {
             _ => said,
         };
         Self { kind, what, target: target.into(), said }
+    }
+
+    /// Nobody says where things are.
+    pub(crate) fn no_region(what: &'static str, target: impl Into<String>) -> Self {
+        let said = "no region: set AWS_REGION or --aws-region".to_owned();
+        Self { kind: Kind::Refused, what, target: target.into(), said }
     }
 
     /// The bucket is not there, found out by asking for it.

@@ -42,10 +42,14 @@ impl Objects {
         Self(client)
     }
 
+    async fn s3(&self, what: &'static str, bucket: &str) -> Result<&aws_sdk_s3::Client> {
+        Ok(&self.0.sdk(what, bucket).await?.s3)
+    }
+
     /// Looks at one object; none where it is not there. A bucket that is not there is an error.
     pub async fn head(&self, bucket: &str, key: &str) -> Result<Option<Object>> {
         const WHAT: &str = "look at";
-        let s3 = &self.0.sdk().await.s3;
+        let s3 = self.s3(WHAT, bucket).await?;
         let found = match s3.head_object().bucket(bucket).key(key).send().await {
             Ok(found) => found,
             Err(error) => {
@@ -65,7 +69,7 @@ impl Objects {
     /// HEAD of an object says no more than that nothing is there: the object, or the whole bucket.
     async fn in_bucket(&self, bucket: &str) -> Result<Option<Object>> {
         const WHAT: &str = "find bucket";
-        let s3 = &self.0.sdk().await.s3;
+        let s3 = self.s3(WHAT, bucket).await?;
         match s3.head_bucket().bucket(bucket).send().await {
             Ok(_) => Ok(None),
             Err(error) => match Error::sdk(WHAT, bucket, &error) {
@@ -80,7 +84,7 @@ impl Objects {
     /// Lists the objects whose keys begin with `prefix`, `most` of them at most. `flat`: not those that have another `/`
     /// after it.
     pub async fn list(&self, bucket: &str, prefix: &str, flat: bool, most: usize) -> Result<Listing> {
-        let s3 = &self.0.sdk().await.s3;
+        let s3 = self.s3("list", bucket).await?;
         let delimiter = flat.then(|| "/".to_owned());
         let request = s3.list_objects_v2().bucket(bucket).prefix(prefix).set_delimiter(delimiter);
         let mut pages = request.into_paginator().send();
@@ -110,26 +114,26 @@ impl Objects {
 
     /// Writes an object, over what is there.
     pub async fn put(&self, bucket: &str, key: &str, bytes: impl Into<Vec<u8>>) -> Result<()> {
-        let s3 = &self.0.sdk().await.s3;
+        let s3 = self.s3("write", bucket).await?;
         let put = s3.put_object().bucket(bucket).key(key).body(ByteStream::from(bytes.into())).send().await;
         done("write", uri(bucket, key), put)
     }
 
     /// Removes an object; one that is not there is as good.
     pub async fn delete(&self, bucket: &str, key: &str) -> Result<()> {
-        let s3 = &self.0.sdk().await.s3;
+        let s3 = self.s3("remove", bucket).await?;
         done("remove", uri(bucket, key), s3.delete_object().bucket(bucket).key(key).send().await)
     }
 
     /// Makes a bucket.
     pub async fn create_bucket(&self, bucket: &str) -> Result<()> {
-        let s3 = &self.0.sdk().await.s3;
+        let s3 = self.s3("make bucket", bucket).await?;
         done("make bucket", bucket, s3.create_bucket().bucket(bucket).send().await)
     }
 
     /// Removes a bucket that holds nothing.
     pub async fn delete_bucket(&self, bucket: &str) -> Result<()> {
-        let s3 = &self.0.sdk().await.s3;
+        let s3 = self.s3("remove bucket", bucket).await?;
         done("remove bucket", bucket, s3.delete_bucket().bucket(bucket).send().await)
     }
 }

@@ -1,8 +1,11 @@
 //! Queues of SQS.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
-use aws_sdk_sqs::types::{self, MessageSystemAttributeName, QueueAttributeName};
+use aws_sdk_sqs::{
+    config::Region,
+    types::{self, MessageSystemAttributeName, QueueAttributeName},
+};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use crate::{Client, Error, Result};
@@ -17,6 +20,8 @@ const LONGEST: Duration = Duration::from_secs(20);
 pub struct Queue {
     client: Client,
     url: String,
+    /// Where its URL says that it is.
+    region: Option<Region>,
 }
 
 /// A message that is ours until its visibility timeout has passed. What is not deleted by then comes again.
@@ -45,16 +50,27 @@ pub struct Depth {
 
 impl Queue {
     pub(crate) fn new(client: Client, url: String) -> Self {
-        Self { client, url }
+        let region = region(&url).map(|region| Region::new(region.to_owned()));
+        Self { client, url, region }
     }
 
     /// Makes a queue, which hides a message for so long from others once it is received.
     pub async fn create(client: &Client, name: &str, visibility: Duration) -> Result<Self> {
-        let sqs = &client.sdk().await.sqs;
+        let sqs = &client.sdk("make queue", name).await?.sqs;
         let seconds = visibility.as_secs().to_string();
         let request = sqs.create_queue().queue_name(name).attributes(QueueAttributeName::VisibilityTimeout, seconds);
         let made = request.send().await.map_err(|error| Error::sdk("make queue", name, &error))?;
         Ok(client.queue(made.queue_url().unwrap_or_default()))
+    }
+
+    /// The SDK's client of the region that the queue is in: what AWS has in another one would not find it.
+    async fn sqs(&self, what: &'static str) -> Result<Cow<'_, aws_sdk_sqs::Client>> {
+        let sqs = &self.client.sdk(what, &self.url).await?.sqs;
+        let Some(region) = self.region.as_ref().filter(|&region| sqs.config().region() != Some(region)) else {
+            return Ok(Cow::Borrowed(sqs));
+        };
+        let config = sqs.config().to_builder().region(region.clone()).build();
+        Ok(Cow::Owned(aws_sdk_sqs::Client::from_conf(config)))
     }
 
     /// Its URL.
@@ -64,7 +80,7 @@ impl Queue {
 
     /// Receives messages, ten at most, and waits for the first for so long, 20 s at most.
     pub async fn receive(&self, most: usize, wait: Duration) -> Result<Vec<Message>> {
-        let sqs = &self.client.sdk().await.sqs;
+        let sqs = self.sqs("receive from").await?;
         let request = sqs
             .receive_message()
             .queue_url(&self.url)
@@ -78,14 +94,14 @@ impl Queue {
 
     /// Removes a message that is done, by its receipt.
     pub async fn delete(&self, receipt: &str) -> Result<()> {
-        let sqs = &self.client.sdk().await.sqs;
+        let sqs = self.sqs("delete a message from").await?;
         let deleted = sqs.delete_message().queue_url(&self.url).receipt_handle(receipt).send().await;
         deleted.map(drop).map_err(|error| Error::sdk("delete a message from", &self.url, &error))
     }
 
     /// Hides a message for so long from now on; zero gives it back.
     pub async fn hide(&self, receipt: &str, time: Duration) -> Result<()> {
-        let sqs = &self.client.sdk().await.sqs;
+        let sqs = self.sqs("hide a message of").await?;
         let request = sqs.change_message_visibility().queue_url(&self.url).receipt_handle(receipt);
         let hidden = request.visibility_timeout(time.as_secs() as i32).send().await;
         hidden.map(drop).map_err(|error| Error::sdk("hide a message of", &self.url, &error))
@@ -93,7 +109,7 @@ impl Queue {
 
     /// Sends a message.
     pub async fn send(&self, body: &str) -> Result<()> {
-        let sqs = &self.client.sdk().await.sqs;
+        let sqs = self.sqs("send to").await?;
         let sent = sqs.send_message().queue_url(&self.url).message_body(body).send().await;
         sent.map(drop).map_err(|error| Error::sdk("send to", &self.url, &error))
     }
@@ -103,7 +119,7 @@ impl Queue {
         use QueueAttributeName::{
             ApproximateNumberOfMessages as Visible, ApproximateNumberOfMessagesNotVisible as InFlight,
         };
-        let sqs = &self.client.sdk().await.sqs;
+        let sqs = self.sqs("look at").await?;
         let request =
             sqs.get_queue_attributes().queue_url(&self.url).attribute_names(Visible).attribute_names(InFlight);
         let known = request.send().await.map_err(|error| Error::sdk("look at", &self.url, &error))?;
@@ -115,10 +131,17 @@ impl Queue {
 
     /// Removes the queue with all that is in it.
     pub async fn remove(&self) -> Result<()> {
-        let sqs = &self.client.sdk().await.sqs;
+        let sqs = self.sqs("remove").await?;
         let removed = sqs.delete_queue().queue_url(&self.url).send().await;
         removed.map(drop).map_err(|error| Error::sdk("remove", &self.url, &error))
     }
+}
+
+/// The region in the URL of a queue of AWS: `https://sqs.<region>.amazonaws.com/<account>/<name>`. None in another's.
+fn region(url: &str) -> Option<&str> {
+    let host = url.split_once("://")?.1.split(['/', ':']).next()?;
+    let (region, domain) = host.strip_prefix("sqs.")?.split_once('.')?;
+    domain.starts_with("amazonaws.com").then_some(region)
 }
 
 fn read(message: types::Message) -> Message {
@@ -135,5 +158,18 @@ fn read(message: types::Message) -> Message {
         id: message.message_id.unwrap_or_default(),
         receipt: message.receipt_handle.unwrap_or_default(),
         body: message.body.unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_of_a_queue_of_aws_says_where_it_is() {
+        assert_eq!(region("https://sqs.eu-central-1.amazonaws.com/123456789012/inbox"), Some("eu-central-1"));
+        assert_eq!(region("https://sqs.cn-north-1.amazonaws.com.cn/123456789012/inbox"), Some("cn-north-1"));
+        assert_eq!(region("http://127.0.0.1:5000/123456789012/inbox"), None);
+        assert_eq!(region("http://sqs.amazonaws.com/123456789012/inbox"), None);
     }
 }

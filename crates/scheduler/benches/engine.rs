@@ -1,8 +1,10 @@
-//! Everything together, in one process with Postgres beside it: no-op tasks, hops, commands, schedules, a large mapped task,
-//! a long history, many DAGs.
+//! Everything together, in one process with Postgres beside it: no-op tasks, hops in process and through gRPC, commands,
+//! schedules, a large mapped task, a long history, many DAGs.
 //!
 //! `cargo bench -p millrace-scheduler --bench engine` with `DATABASE_URL`; it makes databases of its own and drops them.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
+
+mod common;
 
 use std::{
     path::PathBuf,
@@ -10,21 +12,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use millrace_core::Source;
 use millrace_postgres::migrate;
-use millrace_runtime::Shutdown;
+use millrace_runtime::{Shutdown, grpc};
 use millrace_scheduler::{
     engine::{Engine, Metrics, Settings, fire_schedules},
     exec::{Executors, Processes, Secrets},
-    plan::{Plan, Templates},
+    plan::Plan,
     store::{FlowId, MIGRATIONS, NewRun, RunId, SCHEMA, Store},
 };
 use millrace_testkit::Database;
 use opentelemetry::metrics::MeterProvider as _;
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+
+use common::{line, plan, say, tasks};
 
 /// What is asked for.
 const TASKS: f64 = 5_000.0;
 const HOP: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(10));
+const GRPC_HOP: Duration = Duration::from_millis(5);
 const COMMANDS: f64 = 300.0;
 const JITTER: Duration = Duration::from_millis(50);
 const EXPANSION: Duration = Duration::from_secs(10);
@@ -98,13 +104,14 @@ impl World {
 async fn main() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("engine, {cores} cores with Postgres on them");
-    println!("| what | measured | bar | |\n|---|---|---|---|");
+    common::head();
     let world = World::new().await;
-    let (rate, hop) = (wide(&world, "wide").await, chain(&world, "chain").await);
+    let (rate, hop) = (wide(&world, "wide").await, chain(&world, "chain", "noop: {}").await);
     say("durable no-op tasks, wide DAGs", &format!("{rate:.0}/s"), &format!("at least {TASKS:.0}"), rate >= TASKS);
     let (p50, p99) = hop;
     let met = p50 <= HOP.0 && p99 <= HOP.1;
     say("hop, in process", &format!("p50 {p50:.2?}, p99 {p99:.2?}"), &format!("p50 {:?}, p99 {:?}", HOP.0, HOP.1), met);
+    calls(&world).await;
     commands(&world).await;
     mapped(&world).await;
     history(&world, rate, hop.0).await;
@@ -112,10 +119,6 @@ async fn main() {
     let world = World::new().await;
     crons(&world).await;
     world.end().await;
-}
-
-fn say(what: &str, measured: &str, bar: &str, met: bool) {
-    println!("| {what} | {measured} | {bar} | {} |", if met { "met" } else { "MISSED" });
 }
 
 /// Tasks per second of DAGs of a thousand tasks that wait for nothing.
@@ -133,16 +136,15 @@ async fn wide(world: &World, name: &str) -> f64 {
 }
 
 /// From the end of a task to the launch of its successor and the end of that: the whole cycle.
-async fn chain(world: &World, name: &str) -> (Duration, Duration) {
+async fn chain(world: &World, name: &str, action: &str) -> (Duration, Duration) {
     const CHAIN: usize = 1_000;
-    let task = |task: usize| match task {
-        0 => "    t0: {noop: {}}\n".to_owned(),
-        _ => format!("    t{task}: {{needs: [t{}], noop: {{}}}}\n", task - 1),
-    };
-    let plan = plan(name, &(0..CHAIN).map(task).collect::<Vec<_>>().concat());
+    let plan = plan(name, &common::chain(CHAIN, action));
     let flow = world.store.save_plan(&plan).await.unwrap();
     let run = world.run(flow, &plan, "chain").await;
     world.idle().await;
+    let failed =
+        format!("SELECT count(*)::double precision FROM scheduler.attempt WHERE run_id = {} AND outcome <> 10", run.0);
+    assert!(world.number(&failed).await == 0.0);
     let hop = |share: f64| {
         format!(
             "SELECT percentile_cont({share}) WITHIN GROUP (ORDER BY gap) FROM (SELECT extract(epoch FROM launched_at - \
@@ -152,6 +154,18 @@ async fn chain(world: &World, name: &str) -> (Duration, Duration) {
     };
     let (p50, p99) = (world.number(&hop(0.5)).await, world.number(&hop(0.99)).await);
     (Duration::from_secs_f64(p50), Duration::from_secs_f64(p99))
+}
+
+/// The same where each task is a unary call to a server on loopback, found by reflection.
+async fn calls(world: &World) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let health = tonic_health::pb::FILE_DESCRIPTOR_SET;
+    tokio::spawn(grpc::serve(listener, None, Routes::default(), health, world.shutdown.clone()));
+    let action = format!("grpc: {{endpoint: '{endpoint}', method: grpc.health.v1.Health/Check}}");
+    let (p50, p99) = chain(world, "calls", &action).await;
+    let bar = format!("p50 {GRPC_HOP:?}");
+    say("hop, through gRPC on loopback", &format!("p50 {p50:.2?}, p99 {p99:.2?}"), &bar, p50 <= GRPC_HOP);
 }
 
 async fn commands(world: &World) {
@@ -191,7 +205,7 @@ async fn mapped(world: &World) {
     );
     world.idle().await;
     let rate = 100_000.0 / began.elapsed().as_secs_f64();
-    println!("| its instances, 1,000 at once | {rate:.0}/s | | |");
+    line("its instances, 1,000 at once", &format!("{rate:.0}/s"), "", "");
 }
 
 /// The same again with a million finished runs in the database.
@@ -215,7 +229,7 @@ async fn history(world: &World, rate: f64, hop: Duration) {
         client.batch_execute(&format!("VACUUM ANALYZE scheduler.{table}")).await.unwrap();
     }
     client.batch_execute("CHECKPOINT").await.unwrap();
-    let with = (wide(world, "wide-after").await, chain(world, "chain-after").await.0);
+    let with = (wide(world, "wide-after").await, chain(world, "chain-after", "noop: {}").await.0);
     let worse = (rate / with.0).max(with.1.as_secs_f64() / hop.as_secs_f64());
     let measured = format!("{:.0}/s, hop {:.2?}: {worse:.2} of before", with.0, with.1);
     say("the same with 1,000,000 finished runs", &measured, "within 10 %", worse <= HISTORY);
@@ -257,15 +271,4 @@ fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-}
-
-/// So many tasks that wait for nothing.
-fn tasks(count: usize, action: &str) -> String {
-    (0..count).map(|task| format!("    t{task}: {{{action}}}\n")).collect::<Vec<_>>().concat()
-}
-
-fn plan(name: &str, tasks: &str) -> Arc<Plan> {
-    let text = format!("apiVersion: millrace.dev/v1\nkind: Dag\nmetadata: {{name: {name}}}\nspec:\n  tasks:\n{tasks}");
-    let source = Source::parse("dag.yaml", &text).unwrap();
-    Arc::new(Plan::parse(&source, &Templates::default(), jiff::Timestamp::UNIX_EPOCH).unwrap())
 }

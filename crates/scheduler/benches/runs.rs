@@ -4,18 +4,15 @@
 //! `cargo bench -p millrace-scheduler` with `DATABASE_URL`; it makes a database of its own and drops it.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod common;
 
-use millrace_core::Source;
+use std::time::{Duration, Instant};
+
 use millrace_postgres::migrate;
-use millrace_scheduler::{
-    plan::{Plan, Templates},
-    store::{InstanceId, MIGRATIONS, NewRun, Outcome, Report, SCHEMA, Store},
-};
+use millrace_scheduler::store::{InstanceId, MIGRATIONS, NewRun, Outcome, Report, SCHEMA, Store};
 use millrace_testkit::Database;
+
+use common::{line, plan, say, tasks};
 
 /// Tasks of a wide DAG, and runs of it.
 const WIDE: usize = 1_000;
@@ -40,7 +37,7 @@ async fn main() {
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("{cores} cores with Postgres on them, {REPLICAS} replicas in one process");
-    println!("| what | measured | bar | |\n|---|---|---|---|");
+    common::head();
     wide(&store).await;
     let commit = commit(&database).await;
     chain(&store, commit).await;
@@ -48,8 +45,7 @@ async fn main() {
 }
 
 async fn wide(store: &Store) {
-    let tasks = (0..WIDE).map(|task| format!("    t{task}: {{noop: {{}}}}\n")).collect::<Vec<_>>().concat();
-    let plan = plan("wide", &tasks);
+    let plan = plan("wide", &tasks(WIDE, "noop: {}"));
     let dag = store.save_plan(&plan).await.unwrap();
     let began = Instant::now();
     for run in 0..RUNS {
@@ -78,21 +74,14 @@ async fn wide(store: &Store) {
     }
     assert_eq!(done, WIDE * RUNS);
     let rate = done as f64 / began.elapsed().as_secs_f64();
-    let met = if rate >= TASKS { "met" } else { "MISSED" };
-    println!("| durable no-op tasks, wide DAGs | {rate:.0}/s | at least {TASKS:.0} | {met} |");
+    say("durable no-op tasks, wide DAGs", &format!("{rate:.0}/s"), &format!("at least {TASKS:.0}"), rate >= TASKS);
     let rate = done as f64 / added.as_secs_f64();
-    println!("| runs made, in tasks | {rate:.0}/s | | |");
+    line("runs made, in tasks", &format!("{rate:.0}/s"), "", "");
 }
 
 /// From the moment at which a task's end is told to the one at which its successor is in hand.
 async fn chain(store: &Store, commit: Duration) {
-    let tasks: String = (0..CHAIN)
-        .map(|task| match task {
-            0 => "    t0: {noop: {}}\n".to_owned(),
-            _ => format!("    t{task}: {{needs: [t{}], noop: {{}}}}\n", task - 1),
-        })
-        .collect();
-    let plan = plan("chain", &tasks);
+    let plan = plan("chain", &common::chain(CHAIN, "noop: {}"));
     let dag = store.save_plan(&plan).await.unwrap();
     store.add_run(&NewRun::by_hand(dag, &plan, "chain")).await.unwrap();
     let mut hops = Vec::with_capacity(CHAIN);
@@ -108,12 +97,10 @@ async fn chain(store: &Store, commit: Duration) {
     hops.sort_unstable();
     let at = |share: f64| hops[(hops.len() as f64 * share) as usize];
     let (p50, p99) = (at(0.5), at(0.99));
-    let met = if p50 <= HOP_P50 && p99 <= HOP_P99 { "met" } else { "MISSED" };
-    println!("| hop, in process | p50 {p50:.2?}, p99 {p99:.2?} | p50 {HOP_P50:?}, p99 {HOP_P99:?} | {met} |");
-    println!(
-        "| beside it: one durable commit | p50 {commit:.2?} | | ratio {:.1} |",
-        p50.as_secs_f64() / commit.as_secs_f64()
-    );
+    let met = p50 <= HOP_P50 && p99 <= HOP_P99;
+    say("hop, in process", &format!("p50 {p50:.2?}, p99 {p99:.2?}"), &format!("p50 {HOP_P50:?}, p99 {HOP_P99:?}"), met);
+    let ratio = format!("ratio {:.1}", p50.as_secs_f64() / commit.as_secs_f64());
+    line("beside it: one durable commit", &format!("p50 {commit:.2?}"), "", &ratio);
 }
 
 async fn commit(database: &Database) -> Duration {
@@ -133,10 +120,4 @@ async fn commit(database: &Database) -> Duration {
 async fn finish(store: &Store, tokens: impl Iterator<Item = i64>) -> usize {
     let reports: Vec<Report> = tokens.map(|token| Report::new(token, Outcome::Succeeded(None))).collect();
     store.finish(&reports).await.unwrap().accepted.len()
-}
-
-fn plan(name: &str, tasks: &str) -> Arc<Plan> {
-    let text = format!("apiVersion: millrace.dev/v1\nkind: Dag\nmetadata: {{name: {name}}}\nspec:\n  tasks:\n{tasks}");
-    let source = Source::parse("dag.yaml", &text).unwrap();
-    Arc::new(Plan::parse(&source, &Templates::default(), jiff::Timestamp::UNIX_EPOCH).unwrap())
 }

@@ -156,6 +156,9 @@ pub fn over(size: impl Display) -> String {
     )
 }
 
+/// How long somebody who asks what an attempt waits for waits himself.
+const LOOK: Duration = Duration::from_secs(3);
+
 /// Everything that can be done.
 #[derive(Clone)]
 pub struct Executors {
@@ -200,9 +203,20 @@ impl Executors {
         Self { waits: self.waits.with_kafka(admin), ..self }
     }
 
-    /// What a wait still waits for, by a look of now, for people. `logical_at` is the moment that its run is about.
-    pub async fn unmet(&self, want: &Want, logical_at: Option<Timestamp>) -> String {
-        self.waits.unmet(want, logical_at).await
+    /// What an attempt still waits for, by a look of now, for people: a wait for what is not there, a Job for what its pods
+    /// lack. Nothing where it goes on. `logical_at` is the moment that its run is about.
+    pub async fn unmet(&self, attempt: &Attempt, work: &Work, logical_at: Option<Timestamp>) -> Vec<String> {
+        let look = async {
+            match work {
+                Work::Wait(want) => vec![self.waits.unmet(want, logical_at).await],
+                Work::Job(wanted) => self.jobs.unmet(attempt, wanted).await,
+                Work::Noop | Work::Sleep(_) | Work::Process(_) | Work::Http(_) | Work::Grpc(_) | Work::Service(_) => {
+                    Vec::new()
+                }
+            }
+        };
+        let late = || vec![format!("nobody has said within {} s what it waits for", LOOK.as_secs())];
+        tokio::time::timeout(LOOK, look).await.unwrap_or_else(|_| late())
     }
 
     /// What calls methods, and knows which there are.

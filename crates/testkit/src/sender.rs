@@ -4,12 +4,16 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Context;
 use millrace_proto::gateway::v1::{
-    Event, EventStatus, PublishRequest, SchemaRef, event::Payload, event_service_client::EventServiceClient,
-    schema_ref::Ref,
+    Event, EventResult, EventStatus, PublishRequest, SchemaRef, event::Payload,
+    event_service_client::EventServiceClient, schema_ref::Ref,
 };
 use tonic::{Code, Request, metadata::AsciiMetadataValue, transport::Channel};
 
 use crate::World;
+
+/// How long events may be without an answer for good, whatever was ended meanwhile: Kafka's half minute away, and what
+/// its start takes on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// What became of the events that were sent, by id.
 #[derive(Clone, Debug, Default)]
@@ -41,20 +45,25 @@ impl Sender {
         Ok(Self { client: EventServiceClient::new(channel), authorization, version })
     }
 
-    /// Sends one batch of (id, Avro datum) until every event is accepted or rejected, for two minutes at most.
+    /// Sends one batch of (id, Avro datum) until every event is accepted or rejected, for [`PATIENCE`] at most.
     pub async fn send(&mut self, batch: Vec<(String, Vec<u8>)>, outcome: &mut Outcome) -> anyhow::Result<()> {
         outcome.sent.extend(batch.iter().map(|(id, _)| id.clone()));
-        let deadline = tokio::time::Instant::now() + Duration::from_mins(2);
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut left = batch;
+        let mut last = String::from("none");
         while !left.is_empty() {
             anyhow::ensure!(
                 tokio::time::Instant::now() < deadline,
-                "no answer for {} events in two minutes",
+                "{} events were not accepted in {PATIENCE:?}; the last answer: {last}",
                 left.len()
             );
             match self.publish(&left).await {
-                Ok(answers) => left = settle(left, &answers, outcome),
-                Err(status) if is_retriable(status.code()) => {}
+                Ok(results) => {
+                    let unknown = results.iter().find(|result| result.status() == EventStatus::Unknown);
+                    last = unknown.map_or_else(String::new, |result| result.message.clone());
+                    left = settle(left, &results, outcome);
+                }
+                Err(status) if is_retriable(status.code()) => last = status.to_string(),
                 Err(status) => return Err(status).context("publish"),
             }
             if !left.is_empty() {
@@ -64,7 +73,7 @@ impl Sender {
         Ok(())
     }
 
-    async fn publish(&mut self, batch: &[(String, Vec<u8>)]) -> Result<Vec<i32>, tonic::Status> {
+    async fn publish(&mut self, batch: &[(String, Vec<u8>)]) -> Result<Vec<EventResult>, tonic::Status> {
         let event = |(id, datum): &(String, Vec<u8>)| Event {
             event_id: id.clone(),
             correlation_id: String::new(),
@@ -78,20 +87,19 @@ impl Sender {
         let mut request = Request::new(request);
         request.metadata_mut().insert("authorization", self.authorization.clone());
         request.set_timeout(Duration::from_secs(30));
-        let answer = self.client.publish(request).await?.into_inner();
-        Ok(answer.results.into_iter().map(|result| result.status).collect())
+        Ok(self.client.publish(request).await?.into_inner().results)
     }
 }
 
 /// Keeps what is decided and returns what is not.
-fn settle(batch: Vec<(String, Vec<u8>)>, answers: &[i32], outcome: &mut Outcome) -> Vec<(String, Vec<u8>)> {
+fn settle(batch: Vec<(String, Vec<u8>)>, results: &[EventResult], outcome: &mut Outcome) -> Vec<(String, Vec<u8>)> {
     let mut left = Vec::new();
-    for (event, answer) in batch.into_iter().zip(answers) {
-        match EventStatus::try_from(*answer) {
-            Ok(EventStatus::Accepted) => {
+    for (event, result) in batch.into_iter().zip(results) {
+        match result.status() {
+            EventStatus::Accepted => {
                 outcome.accepted.insert(event.0);
             }
-            Ok(EventStatus::Rejected) => {
+            EventStatus::Rejected => {
                 outcome.rejected.insert(event.0);
             }
             _ => left.push(event),

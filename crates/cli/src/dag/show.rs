@@ -81,6 +81,8 @@ fn dag_text(whole: &Whole) -> String {
         ("schedule", if dag.paused { format!("{} (paused)", dag.schedule) } else { dag.schedule.clone() }),
         ("next", next.join(", ")),
         ("params", params(&spec["params"])),
+        ("triggers", triggers(&spec["triggers"])),
+        ("deadlines", deadlines(&spec["deadlines"])),
         ("runs", format!("{} running, {} queued", dag.running, dag.queued)),
         ("hash", dag.hash.clone()),
     ];
@@ -112,8 +114,9 @@ fn run_text(RunWithTasks { run, tasks }: &RunWithTasks) -> String {
 
 /// A line for each fact that there is.
 fn lines(facts: &[(&str, String)]) -> String {
-    let known = facts.iter().filter(|(_, fact)| !fact.trim().is_empty());
-    known.fold(String::new(), |lines, (name, fact)| lines + &format!("  {name:<8}  {fact}\n"))
+    let known = || facts.iter().filter(|(_, fact)| !fact.trim().is_empty());
+    let width = known().map(|(name, _)| name.len()).max().unwrap_or_default();
+    known().fold(String::new(), |lines, (name, fact)| lines + &format!("  {name:<width$}  {fact}\n"))
 }
 
 /// `limit = 10, day`: with their defaults, where they have some.
@@ -123,6 +126,23 @@ fn params(schemas: &Value) -> String {
         None => name.clone(),
     };
     schemas.as_object().into_iter().flatten().map(of).collect::<Vec<_>>().join(", ")
+}
+
+/// `arrived on s3-inbox, quiet on edits`.
+fn triggers(triggers: &Value) -> String {
+    let of = |(name, trigger): (&String, &Value)| format!("{name} on {}", trigger["source"].as_str().unwrap_or("?"));
+    triggers.as_object().into_iter().flatten().map(of).collect::<Vec<_>>().join(", ")
+}
+
+/// `45m, score 30m after started`.
+fn deadlines(deadlines: &Value) -> String {
+    let of = |deadline: &Value| {
+        let text = |field: &str| deadline[field].as_str();
+        let task = text("task").map(|task| format!("{task} ")).unwrap_or_default();
+        let after = text("after").map(|after| format!(" after {after}")).unwrap_or_default();
+        format!("{task}{}{after}", text("within").unwrap_or("?"))
+    };
+    deadlines.as_array().into_iter().flatten().map(of).collect::<Vec<_>>().join(", ")
 }
 
 fn task_cells(name: &str, task: &Value) -> Vec<String> {
@@ -154,6 +174,8 @@ mod tests {
             document: json!({ "spec": {
                 "description": "Scores the hour's\n files.",
                 "params": { "day": { "type": "string" }, "limit": { "default": 10 } },
+                "triggers": { "arrived": { "source": "inbox" } },
+                "deadlines": [{ "within": "45m" }, { "task": "score", "within": "30m", "after": "started" }],
                 "tasks": {
                     "score": { "needs": ["extract", "model"], "service": {}, "forEach": {} },
                     "extract": { "process": {} },
@@ -165,12 +187,14 @@ mod tests {
         };
         let expected = "\
 hourly/acme
-  for       Scores the hour's files.
-  schedule  5 * * * * UTC
-  next      2026-11-21T11:05:00Z, 2026-11-21T12:05:00Z
-  params    day, limit = 10
-  runs      1 running, 0 queued
-  hash      0a1b
+  for        Scores the hour's files.
+  schedule   5 * * * * UTC
+  next       2026-11-21T11:05:00Z, 2026-11-21T12:05:00Z
+  params     day, limit = 10
+  triggers   arrived on inbox
+  deadlines  45m, score 30m after started
+  runs       1 running, 0 queued
+  hash       0a1b
 
 TASK     DOES               AFTER
 extract  process
@@ -204,11 +228,11 @@ RUN  DAG          KEY                              STATE   LOGICAL DATE         
         };
         let expected = "\
 run 17 of hourly/acme: failed, after 3m 12s
-  key       scheduled__2026-11-21T10:00:00Z
-  kind      scheduled
-  date      2026-11-21T10:00:00Z
-  started   2026-11-21T10:00:02Z
-  hash      0a1b
+  key      scheduled__2026-11-21T10:00:00Z
+  kind     scheduled
+  date     2026-11-21T10:00:00Z
+  started  2026-11-21T10:00:02Z
+  hash     0a1b
 
 TASK     STATE      ATTEMPTS  ENDED                 DETAIL
 extract  succeeded  1         2026-11-21T10:01:00Z

@@ -145,12 +145,12 @@ fn read(launch: &Launch, run: &RunInfo, planned: &Planned, given: Given) -> Resu
     }))
 }
 
-/// What a launch waits for, where it is a wait.
-pub async fn wanted(store: &Store, launch: &Launch, run: &RunInfo) -> Result<Option<Want>, Error> {
+/// What a launch is to do, and as which attempt; none where nothing is to be carried out.
+pub async fn wanted(store: &Store, launch: &Launch, run: &RunInfo) -> Result<Option<(Attempt, Work)>, Error> {
     let given = Given::read(store, run, &run.plan.tasks[launch.key.task as usize]).await?;
     match prepare(launch, run, given) {
-        Prepared::Work(Work::Wait(want)) => Ok(Some(want)),
-        Prepared::Work(_) | Prepared::Done(_) => Ok(None),
+        Prepared::Work(work) => Ok(Some((attempt(launch, run), work))),
+        Prepared::Done(_) => Ok(None),
     }
 }
 

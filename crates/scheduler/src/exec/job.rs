@@ -19,6 +19,7 @@
 //! A request that is on its way for longer than a lease may still make a Job that was given up. Its token is older than that
 //! of the attempt that followed.
 
+mod look;
 mod result;
 mod spec;
 
@@ -41,6 +42,9 @@ const STOPPED_FOR: &str = "millrace.dev/stopped-for";
 
 /// What is said of a Job that has no pods at all, as Kubernetes' own events have it.
 const NO_PODS: &str = "FailedCreate";
+
+const NO_CLUSTER: &str =
+    "this scheduler has no Kubernetes cluster: give it --kubeconfig (MILLRACE_KUBECONFIG), as the others have";
 
 /// How long things are waited for.
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +128,17 @@ impl Jobs {
         let mut one = One { client, keep, attempt, job: &job, following, cancel, pace: PACE };
         one.carry_out(begin).await
     }
+
+    /// What keeps the pods of an attempt's Job from running, by a look of now. Nothing: they run, or have.
+    pub(super) async fn unmet(&self, attempt: &Attempt, wanted: &Wanted) -> Vec<String> {
+        let Some(inner) = &self.0 else { return vec![NO_CLUSTER.to_owned()] };
+        let job = match spec::job(attempt, wanted, inner.cluster.namespace(), inner.keep) {
+            Ok(job) => job,
+            Err(problem) => return vec![problem],
+        };
+        let looked = look::unmet(&inner.client, &job).await;
+        looked.unwrap_or_else(|error| vec![format!("cannot look at Job {}: {error}", job.key.name)])
+    }
 }
 
 /// Another replica may have what this one lacks. Not at once: this one may be the next to be asked.
@@ -132,10 +147,7 @@ async fn nowhere(cancel: &CancellationToken) -> Ended {
         () = sleep(Duration::from_secs(10)) => {}
         () = cancel.cancelled() => return Ended::new(End::Cancelled),
     }
-    Ended::new(End::Interrupted(
-        "this scheduler has no Kubernetes cluster: give it --kubeconfig (MILLRACE_KUBECONFIG), as the others have"
-            .to_owned(),
-    ))
+    Ended::new(End::Interrupted(NO_CLUSTER.to_owned()))
 }
 
 /// One attempt.

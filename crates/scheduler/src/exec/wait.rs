@@ -35,8 +35,6 @@ use crate::{
 
 /// How long something may be wrong that waiting does not mend.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long somebody who asks what a wait waits for waits himself.
-const LOOK: Duration = Duration::from_secs(3);
 /// How long one keeps what only another replica can look at.
 const AWAY: Duration = Duration::from_secs(10);
 
@@ -123,30 +121,14 @@ impl Waits {
 
     /// What is not there yet, by a look of now.
     pub(super) async fn unmet(&self, want: &Want, logical_at: Option<Timestamp>) -> String {
-        let look = async {
-            match want {
-                Want::Object(spec) => self.objects.unmet(spec).await,
-                Want::Message(spec) => self.queues.unmet(spec).await,
-                Want::Topic(spec) => match &self.topics {
-                    Some(topics) => topics.unmet(spec).await,
-                    None => NO_KAFKA.to_owned(),
-                },
-                Want::Run(spec) => run::unmet(&self.store, spec, logical_at).await,
-            }
-        };
-        let late = || format!("{}: nobody has said within {} s whether it is there", want.name(), LOOK.as_secs());
-        tokio::time::timeout(LOOK, look).await.unwrap_or_else(|_| late())
-    }
-}
-
-impl Want {
-    /// What it is about, for people.
-    fn name(&self) -> String {
-        match self {
-            Self::Object(spec) => spec.uri.clone(),
-            Self::Message(spec) => format!("queue {}", spec.queue),
-            Self::Topic(spec) => format!("topic {}", spec.name),
-            Self::Run(spec) => format!("a run of {}", spec.dag),
+        match want {
+            Want::Object(spec) => self.objects.unmet(spec).await,
+            Want::Message(spec) => self.queues.unmet(spec).await,
+            Want::Topic(spec) => match &self.topics {
+                Some(topics) => topics.unmet(spec).await,
+                None => NO_KAFKA.to_owned(),
+            },
+            Want::Run(spec) => run::unmet(&self.store, spec, logical_at).await,
         }
     }
 }

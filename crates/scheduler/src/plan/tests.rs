@@ -133,7 +133,7 @@ fn a_job_that_kubernetes_would_not_run_is_refused_with_its_line() {
         "    a: {job: {image: ' ', env: {MILLRACE_RUN: x, 1X: y}, secrets: {A: db/}, resources: {limits: {memory: 1GB}, max: {}}}}\n\
          \x20   b: {forEach: {in: [1], as: shard}, retry: {max: 1, unless: exit_code == 1}, job: {image: x, args: ['{{ shard }}'], indexed: true}}\n\
          \x20   c: {forEach: {in: [1], as: shard}, job: {image: x, args: ['{{ shard }}', '{{ shards }}']}}\n\
-         \x20   d: {job: {image: 'registry:5000/x@sha256:00', namespace: Batch, user: 1000, resources: {requests: {cpu: 250m}}}}\n",
+         \x20   d: {job: {image: 'registry:5000/x@sha256:00', namespace: Batch.x, user: 3000000000, resources: {requests: {cpu: 1250m, gpu: 1}, limits: {cpu: 1, example.com/gpu: 1}}}}\n",
     );
     let faults = plan(&text).unwrap_err();
     let expected = [
@@ -147,7 +147,11 @@ fn a_job_that_kubernetes_would_not_run_is_refused_with_its_line() {
         "8 $.spec.tasks.b.job.args[0]: `shard` is not there: the pods of an indexed Job are all alike; each finds its item as JSON in \
          the file /millrace/item, and its number in MILLRACE_ITEM",
         "9 $.spec.tasks.c.job.args[1]: `shards` is not there",
-        "10 $.spec.tasks.d.job.namespace: is lower-case letters, digits and dashes",
+        "10 $.spec.tasks.d.job.namespace: is lower-case letters, digits and dashes, 63 at most",
+        "10 $.spec.tasks.d.job.user: is a number up to 2147483647",
+        "10 $.spec.tasks.d.job.resources.requests.gpu: is no resource: cpu, memory, ephemeral-storage, hugepages-*, or one of a \
+         domain as example.com/gpu",
+        "10 $.spec.tasks.d.job.resources.requests.cpu: is more than its limit",
     ];
     assert_eq!(faults, expected);
 }

@@ -75,6 +75,21 @@ pub struct Finished {
     pub ended: Vec<(RunId, RunState)>,
 }
 
+impl Finished {
+    /// Whether there may be something to launch that could not be launched before. A slot that was given back may be what
+    /// something else waits for.
+    fn is_news(&self) -> bool {
+        self.ready > 0 || self.freed
+    }
+
+    /// Whether all that has become ready is among `taken`: all of it was due, and no bound was reached. The other replicas
+    /// need not be woken for it then, which is the dearer half of the step from a task to its successor.
+    fn is_taken(&self, taken: &[Launch], share: Share) -> bool {
+        let is_retried = self.accepted.iter().any(|done| done.state == TaskState::Ready);
+        !self.freed && !is_retried && taken.len() >= self.ready && taken.len() < share.most.min(share.background)
+    }
+}
+
 /// An attempt that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Done {
@@ -159,6 +174,11 @@ impl Store {
             Some((instance, share)) if finished.ready > 0 => self.claim_unpooled(&tx, instance, share).await?,
             _ => None,
         };
+        let all_taken =
+            matches!((claim, &launches), (Some((_, share)), Some(taken)) if finished.is_taken(taken, share));
+        if finished.is_news() && !all_taken {
+            self.notify(&tx, READY).await?;
+        }
         tx.commit().await.map_err(db)?;
         Ok((finished, launches))
     }
@@ -201,10 +221,6 @@ impl Store {
         let (more, ended) = progress.end().await?;
         ready += more;
         pools::give_back(tx, &slots).await?;
-        // A slot that was given back may be what something else waits for.
-        if ready > 0 || !slots.is_empty() {
-            self.notify(tx, READY).await?;
-        }
         Ok(Finished { accepted, ready, freed: !slots.is_empty(), ended })
     }
 

@@ -112,12 +112,14 @@ pub(super) struct Progress<'a> {
     done: BTreeMap<RunId, i32>,
     /// Those of them that have deadlines.
     watched: BTreeSet<RunId>,
+    /// What was decided and is not written: nothing more follows from it here, so that it goes with the next statement.
+    unwritten: Vec<(Key, TaskState)>,
     ready: usize,
 }
 
 impl<'a> Progress<'a> {
     pub(super) fn new(store: &'a Store, tx: &'a Transaction<'a>, plans: &'a BTreeMap<RunId, Arc<Plan>>) -> Self {
-        Self { store, tx, plans, done: BTreeMap::new(), watched: BTreeSet::new(), ready: 0 }
+        Self { store, tx, plans, done: BTreeMap::new(), watched: BTreeSet::new(), unwritten: Vec::new(), ready: 0 }
     }
 
     /// Tasks and instances that are done: gives the tasks, among them those whose last instance is done.
@@ -194,18 +196,27 @@ impl<'a> Progress<'a> {
         Ok(states)
     }
 
-    /// Writes what was decided, and gives what is final of it.
+    /// Gives what is final of what was decided. That is written first; what nothing follows from, when the runs end.
     async fn decide(&mut self, decided: Vec<(Key, TaskState)>) -> Result<Vec<(Key, TaskState)>> {
+        let finals: Vec<_> = decided.iter().filter(|(_, state)| state.is_final()).copied().collect();
+        self.ready += decided.len() - finals.len();
+        if finals.is_empty() {
+            self.unwritten = decided;
+        } else {
+            self.write(&decided).await?;
+        }
+        Ok(finals)
+    }
+
+    async fn write(&self, decided: &[(Key, TaskState)]) -> Result<()> {
         if decided.is_empty() {
-            return Ok(decided);
+            return Ok(());
         }
         let (runs, tasks) = columns(decided.iter().map(|(key, _)| key));
         let states: Vec<i16> = decided.iter().map(|(_, state)| state.number()).collect();
         let statement = self.tx.prepare_cached(DECIDE).await.map_err(db)?;
         self.tx.execute(&statement, &[&runs, &tasks, &states]).await.map_err(db)?;
-        let (finals, ready): (Vec<_>, Vec<_>) = decided.into_iter().partition(|(_, state)| state.is_final());
-        self.ready += ready.len();
-        Ok(finals)
+        Ok(())
     }
 
     /// Ends the runs that have nothing left. Gives how many tasks have become ready, and those runs.
@@ -215,7 +226,9 @@ impl<'a> Progress<'a> {
         }
         let runs: Vec<i64> = self.done.keys().map(|run| run.0).collect();
         let done: Vec<i32> = self.done.values().copied().collect();
-        let rows = locked(self.tx, LOCK_RUNS, 1, RUNS, &[&runs, &done]).await?;
+        let counted = [&runs as &(dyn ToSql + Sync), &done];
+        let counting = locked(self.tx, LOCK_RUNS, 1, RUNS, &counted);
+        let ((), rows) = try_join(self.write(&self.unwritten), counting).await?;
         // What was cleared may have a plan without the deadlines that are watched.
         let cleared = rows.iter().filter(|row| row.get::<_, i32>(4) > 0).map(|row| RunId(row.get(0)));
         let watched: BTreeSet<RunId> = cleared.chain(self.watched.iter().copied()).collect();

@@ -16,6 +16,8 @@ pub(super) const NO_ITEM: &str = "the pods of an indexed Job are all alike; each
 const NUMBER: &str = "JOB_COMPLETION_INDEX";
 /// How often Kubernetes may be told to try a shard again.
 const MAX_RETRIES: u32 = 1_000;
+/// The highest number of a user.
+const MAX_USER: i64 = i32::MAX as i64;
 
 /// Everything that is wrong, by the fields of the task. What is still a template is looked at when it is rendered.
 pub(super) fn problems(job: &Job, task: &Task) -> Vec<(String, String)> {
@@ -24,10 +26,14 @@ pub(super) fn problems(job: &Job, task: &Task) -> Vec<(String, String)> {
     if is_known(&job.image) && (job.image.trim().is_empty() || job.image.contains(char::is_whitespace)) {
         say("job/image".to_owned(), "is no name of an image");
     }
-    for (field, name) in [("namespace", job.namespace.as_deref()), ("serviceAccount", job.service_account.as_deref())] {
-        if name.is_some_and(|name| is_known(name) && !is_dns(name)) {
-            say(format!("job/{field}"), "is lower-case letters, digits and dashes");
-        }
+    if job.namespace.as_deref().is_some_and(|name| is_known(name) && !is_label(name)) {
+        say("job/namespace".to_owned(), "is lower-case letters, digits and dashes, 63 at most");
+    }
+    if job.service_account.as_deref().is_some_and(|name| is_known(name) && !is_dns(name)) {
+        say("job/serviceAccount".to_owned(), "is lower-case letters, digits, dashes and dots");
+    }
+    if job.user.is_some_and(|user| user > MAX_USER) {
+        say("job/user".to_owned(), "is a number up to 2147483647");
     }
     let variables = job.env.keys().map(|it| ("env", it)).chain(job.secrets.keys().map(|it| ("secrets", it)));
     for (field, variable) in variables {
@@ -47,8 +53,24 @@ pub(super) fn problems(job: &Job, task: &Task) -> Vec<(String, String)> {
         if !["requests", "limits"].contains(&kind.as_str()) {
             say(format!("job/resources/{kind}"), "expected `requests` or `limits`");
         }
-        for (name, _) in amounts.iter().filter(|(_, amount)| is_known(amount) && !is_quantity(amount)) {
-            say(format!("job/resources/{kind}/{name}"), "is no amount as Kubernetes has them: `2`, `500m`, `1.5Gi`");
+        for (name, amount) in amounts {
+            let field = || format!("job/resources/{kind}/{name}");
+            if !is_resource(name) {
+                say(
+                    field(),
+                    "is no resource: cpu, memory, ephemeral-storage, hugepages-*, or one of a domain as example.com/gpu",
+                );
+            }
+            if is_known(amount) && quantity(amount).is_none() {
+                say(field(), "is no amount as Kubernetes has them: `2`, `500m`, `1.5Gi`");
+            }
+        }
+    }
+    let amounts = |kind: &str| job.resources.get(kind).into_iter().flatten();
+    for (name, amount) in amounts("requests") {
+        let limit = amounts("limits").find_map(|(of, limit)| if of == name { quantity(limit) } else { None });
+        if quantity(amount).zip(limit).is_some_and(|(amount, limit)| amount > limit) {
+            say(format!("job/resources/requests/{name}"), "is more than its limit");
         }
     }
     if job.indexed && task.for_each.is_none() {
@@ -69,6 +91,17 @@ fn is_known(text: &str) -> bool {
     !render::is_templated(&Value::String(text.to_owned()))
 }
 
+/// As <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/> has them of namespaces.
+fn is_label(name: &str) -> bool {
+    name.len() <= 63 && !name.contains('.') && is_dns(name)
+}
+
+/// What a container can ask for: what Kubernetes knows, or what a domain has added.
+fn is_resource(name: &str) -> bool {
+    let known = ["cpu", "memory", "ephemeral-storage"].contains(&name) || name.starts_with("hugepages-");
+    known || name.split_once('/').is_some_and(|(domain, rest)| is_dns(domain) && !rest.is_empty() && rest.len() <= 63)
+}
+
 fn is_dns(name: &str) -> bool {
     let fits = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-' || it == '.';
     let is_end = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit();
@@ -86,17 +119,21 @@ fn variable_problem(name: &str) -> Option<&'static str> {
     }
 }
 
-/// `<number><suffix>` of <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>, not negative.
-fn is_quantity(text: &str) -> bool {
+/// `<number><suffix>` of <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>, not negative:
+/// how much it is, for a comparison.
+fn quantity(text: &str) -> Option<f64> {
     let end = text.find(|it: char| !it.is_ascii_digit() && it != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
-    let is_number = number.contains(|it: char| it.is_ascii_digit()) && number.matches('.').count() <= 1;
-    let is_exponent = || {
-        let digits = suffix.strip_prefix(['e', 'E']).map(|rest| rest.strip_prefix(['+', '-']).unwrap_or(rest));
-        digits.is_some_and(|digits| !digits.is_empty() && digits.chars().all(|it| it.is_ascii_digit()))
+    let number: f64 = number.parse().ok()?;
+    let place = |suffixes: &[&str]| suffixes.iter().position(|it| *it == suffix).map(|place| place as i32);
+    let factor = if let Some(place) = place(&["n", "u", "m", "", "k", "M", "G", "T", "P", "E"]) {
+        1_000_f64.powi(place - 3)
+    } else if let Some(place) = place(&["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]) {
+        1_024_f64.powi(place + 1)
+    } else {
+        10_f64.powi(suffix.strip_prefix(['e', 'E'])?.parse().ok()?)
     };
-    let known = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-    is_number && (known.contains(&suffix) || is_exponent())
+    Some(number * factor)
 }
 
 #[cfg(test)]
@@ -105,11 +142,21 @@ mod tests {
 
     #[test]
     fn amounts_are_those_of_kubernetes() {
-        for right in ["2", "500m", "1.5Gi", ".5", "5.", "1e3", "12E+2", "100M", "0"] {
-            assert!(is_quantity(right), "{right}");
+        for (text, amount) in [
+            ("2", 2.0),
+            ("500m", 0.5),
+            ("1.5Gi", 1.5 * 1024.0 * 1024.0 * 1024.0),
+            (".5", 0.5),
+            ("5.", 5.0),
+            ("1e3", 1e3),
+            ("12E+2", 1_200.0),
+            ("100M", 1e8),
+            ("0", 0.0),
+        ] {
+            assert_eq!(quantity(text), Some(amount), "{text}");
         }
         for wrong in ["", ".", "1.2.3", "2 GB", "1GB", "Gi", "-1", "1ee3", "1e", "two"] {
-            assert!(!is_quantity(wrong), "{wrong}");
+            assert_eq!(quantity(wrong), None, "{wrong}");
         }
     }
 }
