@@ -133,7 +133,7 @@ fn a_job_that_kubernetes_would_not_run_is_refused_with_its_line() {
         "    a: {job: {image: ' ', env: {MILLRACE_RUN: x, 1X: y}, secrets: {A: db/}, resources: {limits: {memory: 1GB}, max: {}}}}\n\
          \x20   b: {forEach: {in: [1], as: shard}, retry: {max: 1, unless: exit_code == 1}, job: {image: x, args: ['{{ shard }}'], indexed: true}}\n\
          \x20   c: {forEach: {in: [1], as: shard}, job: {image: x, args: ['{{ shard }}', '{{ shards }}']}}\n\
-         \x20   d: {job: {image: 'registry:5000/x@sha256:00', namespace: Batch.x, user: 3000000000, resources: {requests: {cpu: 1250m, gpu: 1}, limits: {cpu: 1, example.com/gpu: 1}}}}\n",
+         \x20   d: {job: {image: 'registry:5000/x@sha256:00', namespace: Batch.x, user: 3000000000, resources: {requests: {cpu: 1250m, gpu: '1'}, limits: {cpu: '1', example.com/gpu: '1'}}}}\n",
     );
     let faults = plan(&text).unwrap_err();
     let expected = [
