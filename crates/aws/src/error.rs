@@ -27,6 +27,8 @@ pub struct Error {
 pub enum Kind {
     /// The object is not there.
     Missing,
+    /// There is another one than the one that was meant, or there is one where none was to be.
+    Changed,
     /// The bucket or the queue is not there.
     Nowhere,
     /// We may not. Of a single object it may also mean that it is not there: S3 does not tell those who may not list the
@@ -81,6 +83,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self.kind {
             Kind::Missing | Kind::Nowhere => Code::NotFound,
+            Kind::Changed => Code::AlreadyExists,
             Kind::Denied | Kind::Credentials => Code::PermissionDenied,
             Kind::Throttled => Code::RateLimited,
             Kind::Unavailable => Code::Unavailable,
@@ -92,6 +95,7 @@ impl Error {
     pub fn tag(&self) -> &'static str {
         match self.kind {
             Kind::Missing => "missing",
+            Kind::Changed => "changed",
             Kind::Nowhere => "nowhere",
             Kind::Denied => "denied",
             Kind::Credentials => "credentials",
@@ -139,15 +143,19 @@ impl Error {
         Self { kind, what, target: target.into(), said }
     }
 
+    /// What is found out here.
+    pub(crate) fn new(kind: Kind, what: &'static str, target: impl Into<String>, said: impl Into<String>) -> Self {
+        Self { kind, what, target: target.into(), said: said.into() }
+    }
+
     /// Nobody says where things are.
     pub(crate) fn no_region(what: &'static str, target: impl Into<String>) -> Self {
-        let said = "no region: set AWS_REGION or --aws-region".to_owned();
-        Self { kind: Kind::Refused, what, target: target.into(), said }
+        Self::new(Kind::Refused, what, target, "no region: set AWS_REGION or --aws-region")
     }
 
     /// The bucket is not there, found out by asking for it.
     pub(crate) fn nowhere(what: &'static str, target: impl Into<String>) -> Self {
-        Self { kind: Kind::Nowhere, what, target: target.into(), said: "there is no such bucket".to_owned() }
+        Self::new(Kind::Nowhere, what, target, "there is no such bucket")
     }
 }
 
@@ -158,6 +166,9 @@ fn kind(code: &str, status: u16) -> Kind {
         (code, _) if THROTTLED.contains(&code) => Kind::Throttled,
         (_, 401 | 403) => Kind::Denied,
         (_, 404) => Kind::Missing,
+        (_, 412) => Kind::Changed,
+        // Of two writers that want to be the first, one is told to try again.
+        ("ConditionalRequestConflict", _) => Kind::Unavailable,
         (_, 429 | 503) => Kind::Throttled,
         (_, 500..) => Kind::Unavailable,
         _ => Kind::Refused,
@@ -188,6 +199,8 @@ mod tests {
         assert_eq!(kind("", 403), Kind::Denied);
         assert_eq!(kind("SlowDown", 503), Kind::Throttled);
         assert_eq!(kind("InternalError", 500), Kind::Unavailable);
+        assert_eq!(kind("PreconditionFailed", 412), Kind::Changed);
+        assert_eq!(kind("ConditionalRequestConflict", 409), Kind::Unavailable);
         assert_eq!(kind("PermanentRedirect", 301), Kind::Refused);
     }
 }

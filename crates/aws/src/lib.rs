@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Args --client()--> Client, which asks for nothing before its first call
-//!                      |-- objects()   Objects: head, list, put, delete
+//!                      |-- objects()   Objects: head, list, read (ranges, pinned), put, upload (in parts), delete
 //!                      +-- queue(url)  Queue: receive (long polling), delete, give back, send, depth
 //! ```
 //!
@@ -11,13 +11,17 @@
 //! has tried again by itself before (three tries, with backoff).
 
 mod args;
+mod body;
 mod client;
 mod error;
 mod objects;
 mod queue;
+mod upload;
 
 pub use args::Args;
+pub use body::{Body, Wanted};
 pub use client::Client;
 pub use error::{Error, Kind, Result};
 pub use objects::{Listing, Object, Objects};
 pub use queue::{Depth, Message, Queue};
+pub use upload::Upload;

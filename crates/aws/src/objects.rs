@@ -4,10 +4,16 @@ use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
     primitives::{ByteStream, DateTime},
+    types,
 };
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::{Client, Error, Kind, Result};
+
+/// How often a write that somebody else was in the way of is tried again.
+const TRIES: usize = 3;
 
 /// Objects of all buckets that the credentials reach. Cheap to clone.
 #[derive(Clone)]
@@ -28,6 +34,18 @@ pub struct Object {
     pub modified: Option<Timestamp>,
 }
 
+impl From<&types::Object> for Object {
+    fn from(object: &types::Object) -> Self {
+        Self {
+            key: object.key().unwrap_or_default().to_owned(),
+            etag: object.e_tag().map(unquoted),
+            version: None,
+            size: object.size().map(i64::unsigned_abs).unwrap_or_default(),
+            modified: object.last_modified().and_then(instant),
+        }
+    }
+}
+
 /// Objects whose keys begin alike, in the order of their keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
@@ -42,7 +60,7 @@ impl Objects {
         Self(client)
     }
 
-    async fn s3(&self, what: &'static str, bucket: &str) -> Result<&aws_sdk_s3::Client> {
+    pub(crate) async fn s3(&self, what: &'static str, bucket: &str) -> Result<&aws_sdk_s3::Client> {
         Ok(&self.0.sdk(what, bucket).await?.s3)
     }
 
@@ -100,20 +118,57 @@ impl Objects {
                 if listing.objects.len() == most {
                     return Ok(Listing { more: true, ..listing });
                 }
-                listing.objects.push(Object {
-                    key: object.key().unwrap_or_default().to_owned(),
-                    etag: object.e_tag().map(unquoted),
-                    version: None,
-                    size: object.size().map(i64::unsigned_abs).unwrap_or_default(),
-                    modified: object.last_modified().and_then(instant),
-                });
+                listing.objects.push(Object::from(object));
             }
         }
         Ok(listing)
     }
 
+    /// Goes through all objects whose keys begin with `prefix` and, where it is given, are behind `after`, in the order of
+    /// their keys.
+    pub async fn walk(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        mut visit: impl FnMut(Object),
+    ) -> Result<()> {
+        const WHAT: &str = "list";
+        let request = self.s3(WHAT, bucket).await?.list_objects_v2().bucket(bucket).prefix(prefix);
+        let mut pages = request.set_start_after(after.map(str::to_owned)).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| Error::sdk(WHAT, uri(bucket, prefix), &error))?;
+            page.contents().iter().map(Object::from).for_each(&mut visit);
+        }
+        Ok(())
+    }
+
+    /// Writes an object, unless there is one: whether it was written. Of all who try, one is told so.
+    ///
+    /// Where an answer gets lost, the writer may be told that there is one, and it is its own: it has to look.
+    pub async fn put_new(&self, bucket: &str, key: &str, bytes: impl Into<Bytes>) -> Result<bool> {
+        const WHAT: &str = "write";
+        let bytes = bytes.into();
+        let mut pauses = ExponentialBuilder::new().with_jitter().with_max_times(TRIES).build();
+        loop {
+            let request = self.s3(WHAT, bucket).await?.put_object().bucket(bucket).key(key).if_none_match("*");
+            match done(WHAT, uri(bucket, key), request.body(ByteStream::from(bytes.clone())).send().await) {
+                Ok(()) => return Ok(true),
+                Err(error) if error.kind() == Kind::Changed => return Ok(false),
+                // The SDK does not try again where somebody else was writing at the same moment.
+                Err(error)
+                    if error.is_retriable()
+                        && let Some(pause) = pauses.next() =>
+                {
+                    tokio::time::sleep(pause).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Writes an object, over what is there.
-    pub async fn put(&self, bucket: &str, key: &str, bytes: impl Into<Vec<u8>>) -> Result<()> {
+    pub async fn put(&self, bucket: &str, key: &str, bytes: impl Into<Bytes>) -> Result<()> {
         let s3 = self.s3("write", bucket).await?;
         let put = s3.put_object().bucket(bucket).key(key).body(ByteStream::from(bytes.into())).send().await;
         done("write", uri(bucket, key), put)
@@ -146,7 +201,7 @@ fn done<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
     answer.map(drop).map_err(|error| Error::sdk(what, target, &error))
 }
 
-fn uri(bucket: &str, key: &str) -> String {
+pub(crate) fn uri(bucket: &str, key: &str) -> String {
     format!("s3://{bucket}/{key}")
 }
 

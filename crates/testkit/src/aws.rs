@@ -31,7 +31,7 @@ impl Bucket {
 
     /// Writes an object.
     pub async fn put(&self, key: &str, bytes: impl Into<Vec<u8>>) -> anyhow::Result<()> {
-        Ok(self.objects.put(&self.name, key, bytes).await?)
+        Ok(self.objects.put(&self.name, key, bytes.into()).await?)
     }
 
     /// Removes it with all that is in it.

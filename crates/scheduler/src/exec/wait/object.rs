@@ -210,7 +210,7 @@ fn failed(uri: &str, error: &Error) -> Verdict {
         }
         Kind::Nowhere => Verdict::Wrong("NoSuchBucket", error.to_string()),
         Kind::Credentials => Verdict::Wrong("NoCredentials", error.to_string()),
-        Kind::Refused => Verdict::Wrong("Refused", error.to_string()),
+        Kind::Changed | Kind::Refused => Verdict::Wrong("Refused", error.to_string()),
     }
 }
 

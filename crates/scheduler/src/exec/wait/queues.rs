@@ -121,7 +121,7 @@ impl Shared {
                         Kind::Denied => Some("AccessDenied"),
                         Kind::Nowhere | Kind::Missing => Some("NoSuchQueue"),
                         Kind::Credentials => Some("NoCredentials"),
-                        Kind::Refused => Some("Refused"),
+                        Kind::Changed | Kind::Refused => Some("Refused"),
                         Kind::Throttled | Kind::Unavailable => None,
                     };
                     if code.is_none() {
