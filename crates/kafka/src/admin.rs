@@ -6,9 +6,9 @@ mod moment;
 mod tails;
 mod topics;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use rdkafka::{admin::AdminClient, config::FromClientConfigAndContext};
+use rdkafka::{Offset, admin::AdminClient, config::FromClientConfigAndContext};
 use uuid::Uuid;
 
 pub(crate) use self::describe::describe_topics;
@@ -99,6 +99,17 @@ impl Admin {
         let described = described.into_iter().next().ok_or_else(|| Error::UnknownTopic(topic.to_owned()))?;
         let meter = Arc::clone(&self.lag);
         blocking(move || meter.moment(&described, at)).await
+    }
+
+    /// The first offset that is still there, by partition.
+    pub async fn beginnings(&self, topic: &str) -> Result<BTreeMap<i32, i64>> {
+        let described = self.describe(&[topic.to_owned()]).await?;
+        if described.is_empty() {
+            return Err(Error::UnknownTopic(topic.to_owned()));
+        }
+        let meter = Arc::clone(&self.lag);
+        let found = blocking(move || meter.offsets(&described, Offset::Beginning)).await?;
+        Ok(found.into_iter().map(|((_, partition), offset)| (partition, offset)).collect())
     }
 
     /// How many records a group has still to read, by partition, against the last stable offset: records of open

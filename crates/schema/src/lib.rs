@@ -3,7 +3,7 @@
 //! ```text
 //! text --Schema::parse--> Schema --canonical, rabin, java_string, guid--> names of the schema
 //!                           |  \--compatibility--> may this one follow those?
-//!                           |   \--scored, columns--> the record around an event, the table under it
+//!                           |   \--scored, archived, columns--> the records around an event, the table under it
 //!                           |
 //!                           +--compile--> Projection (needed fields only), Validator (all of it), json::Encoder
 //!                                            |
@@ -15,6 +15,7 @@
 //! decompression are bounded, and nothing panics on bytes that a stranger sent. The feature `client` adds cached
 //! access to a registry.
 
+pub mod archived;
 pub mod columns;
 pub mod compatibility;
 pub mod container;
@@ -32,6 +33,7 @@ mod arena;
 mod canonical;
 mod guid;
 mod java;
+mod nested;
 mod node;
 mod parse;
 mod path;

@@ -17,8 +17,13 @@ pub struct Writer<W> {
 
 impl<W: Write> Writer<W> {
     /// Writes the head of the file.
-    pub fn new(mut output: W, schema: &Schema, codec: Codec) -> Result<Self, Error> {
-        let sync = uuid::Uuid::new_v4().into_bytes();
+    pub fn new(output: W, schema: &Schema, codec: Codec) -> Result<Self, Error> {
+        Self::with_sync(output, schema, codec, uuid::Uuid::new_v4().into_bytes())
+    }
+
+    /// The same with that marker between blocks: the same data then are the same file. What is in the data must not be able to
+    /// choose it.
+    pub fn with_sync(mut output: W, schema: &Schema, codec: Codec, sync: [u8; SYNC]) -> Result<Self, Error> {
         let mut head = MAGIC.to_vec();
         wire::put_long(&mut head, 2);
         wire::put_str(&mut head, SCHEMA_KEY);
@@ -36,6 +41,11 @@ impl<W: Write> Writer<W> {
         self.block.extend_from_slice(datum);
         self.count += 1;
         if self.block.len() >= BLOCK { self.flush() } else { Ok(()) }
+    }
+
+    /// Where it writes to.
+    pub fn output_mut(&mut self) -> &mut W {
+        &mut self.output
     }
 
     /// Writes what is left and gives the output back.

@@ -1,0 +1,67 @@
+//! Names of objects.
+
+use uuid::Uuid;
+
+/// Digits of an offset in a name, so that names are in the order of offsets.
+const DIGITS: usize = 20;
+
+const MANIFEST: &str = ".json";
+
+/// Where a partition of a topic is. A topic that was made anew under its name has another id, and other offsets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Folder {
+    path: String,
+}
+
+impl Folder {
+    /// Below that prefix, as the pipeline's document has it.
+    pub fn new(prefix: &str, topic: &str, topic_id: Uuid, partition: i32) -> Self {
+        let prefix = prefix.trim_matches('/');
+        let above = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        Self { path: format!("{above}{topic}/{topic_id}/{partition}/") }
+    }
+
+    /// What all keys in it begin with.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The manifest of the window that begins with that offset.
+    pub fn manifest(&self, first: i64) -> String {
+        format!("{}{first:0DIGITS$}{MANIFEST}", self.path)
+    }
+
+    /// Where the newest manifest's offset is noted, so that it is found without a listing. It may be behind.
+    pub fn newest(&self) -> String {
+        format!("{}newest", self.path)
+    }
+
+    /// A data file of that window, told from the others of this writer by its part. Two writers of one window never have the
+    /// same: the files of the one that commits are not written over.
+    pub fn data(&self, first: i64, writer: Uuid, part: &str) -> String {
+        format!("{}{first:0DIGITS$}-{}-{part}.avro", self.path, writer.simple())
+    }
+
+    /// The first offset of the window whose manifest has that key; none where it is something else.
+    pub fn first_of(&self, key: &str) -> Option<i64> {
+        let first = key.strip_prefix(&self.path)?.strip_suffix(MANIFEST)?;
+        if first.len() == DIGITS { first.parse().ok() } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_in_the_order_of_offsets_and_are_read_again() {
+        let folder = Folder::new("/lake/mail/", "mail.events", Uuid::nil(), 3);
+        assert_eq!(folder.path(), "lake/mail/mail.events/00000000-0000-0000-0000-000000000000/3/");
+        let keys: Vec<String> = [0, 9, 10, 1 << 40, i64::MAX].map(|first| folder.manifest(first)).into();
+        assert!(keys.is_sorted());
+        assert_eq!(folder.first_of(&keys[3]), Some(1 << 40));
+        assert_eq!(folder.first_of(&folder.data(10, Uuid::nil(), "0")), None);
+        assert_eq!(folder.first_of("lake/other/00000000000000000010.json"), None);
+        assert_eq!(Folder::new("", "t", Uuid::nil(), 0).path(), "t/00000000-0000-0000-0000-000000000000/0/");
+    }
+}
