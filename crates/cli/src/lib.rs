@@ -4,7 +4,7 @@
 //! publish ----> gateway (gRPC)          keys ----> gateway (gRPC, admin token)
 //! tail, dead -> Kafka                   pipeline -> registry, Kafka, Postgres
 //! trace ------> Kafka and Postgres      dev -----> the local stack
-//! dag --------> scheduler (gRPC)
+//! dag --------> scheduler (gRPC)        lake ----> S3 and Kafka
 //! ```
 //!
 //! Where things are comes from flags, else from the environment, else from `.millrace/env` of the local stack in this folder or
@@ -17,6 +17,7 @@ mod decode;
 pub mod dev;
 mod dotenv;
 mod keys;
+mod lake;
 mod output;
 pub mod pipeline;
 mod publish;
@@ -61,6 +62,9 @@ enum Subcommands {
     /// List dead letters, look into them, and send mended ones through again.
     #[command(subcommand)]
     Dead(dead::Command),
+    /// Prove that what is archived is complete, and remove what no archive names.
+    #[command(subcommand)]
+    Lake(lake::Command),
     /// Put workflows in force, run them, and see why they do not run.
     #[command(subcommand)]
     Dag(dag::Command),
@@ -112,6 +116,7 @@ impl Args {
             Subcommands::Keys(command) => command.run(output).await,
             Subcommands::Pipeline(command) => command.run(output).await,
             Subcommands::Dead(command) => command.run(output).await,
+            Subcommands::Lake(command) => command.run(output).await,
             Subcommands::Dag(command) => command.run(output).await,
             Subcommands::Dev(command) => command.run(output).await,
             Subcommands::Completions { shell } => {

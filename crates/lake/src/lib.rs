@@ -22,4 +22,4 @@ pub use audit::{Audit, Finding, audit};
 pub use cut::{Cut, Cutter, hour_of};
 pub use error::{Error, Result};
 pub use key::Folder;
-pub use manifest::{DataFile, Manifest, Stretch};
+pub use manifest::{DataFile, Manifest, Stretch, hex};

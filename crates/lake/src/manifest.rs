@@ -148,3 +148,12 @@ impl Manifest {
         None
     }
 }
+
+/// Bytes in hexadecimal digits, as [`DataFile::sha256`] has them.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        use std::fmt::Write as _;
+        let _ = write!(text, "{byte:02x}"); // a string takes everything
+        text
+    })
+}

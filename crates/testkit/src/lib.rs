@@ -16,11 +16,13 @@ mod database;
 mod eventually;
 mod python;
 mod receiver;
+mod registry;
 mod sender;
 mod world;
 
 pub use aws::{Bucket, queue};
 pub use database::Database;
 pub use python::confluent_python;
+pub use registry::Registry;
 pub use sender::{Outcome, Sender};
 pub use world::{Builder, Finished, World};

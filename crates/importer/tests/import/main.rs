@@ -7,7 +7,6 @@ mod bad_rows;
 mod once;
 mod outages;
 mod proxy;
-mod registry;
 mod replacing;
 mod schemas;
 mod world;

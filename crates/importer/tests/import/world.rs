@@ -19,11 +19,9 @@ use millrace_schema::{
     Schema, json,
     scored::{self, Head, Reason},
 };
-use millrace_testkit::Database;
+use millrace_testkit::{Database, Registry};
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-use crate::registry::Registry;
 
 /// The first version of the events here.
 pub(crate) const EVENT: &str = r#"{"type":"record","name":"Event","fields":[
@@ -108,7 +106,7 @@ impl World {
         let client = Args::plaintext(brokers()).client().unwrap();
         let name = format!("importer-{}", &Uuid::new_v4().simple().to_string()[..12]);
         let database = Database::create("importer").await.unwrap();
-        let registry = Registry::start().await;
+        let registry = Registry::start().await.unwrap();
         registry.add(VERDICT, VERDICT_SCHEMA);
         let world = Self {
             pool: database.pool,

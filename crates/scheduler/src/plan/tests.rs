@@ -149,9 +149,9 @@ fn a_job_that_kubernetes_would_not_run_is_refused_with_its_line() {
         "9 $.spec.tasks.c.job.args[1]: `shards` is not there",
         "10 $.spec.tasks.d.job.namespace: is lower-case letters, digits and dashes, 63 at most",
         "10 $.spec.tasks.d.job.user: is a number up to 2147483647",
+        "10 $.spec.tasks.d.job.resources.requests.cpu: is more than its limit",
         "10 $.spec.tasks.d.job.resources.requests.gpu: is no resource: cpu, memory, ephemeral-storage, hugepages-*, or one of a \
          domain as example.com/gpu",
-        "10 $.spec.tasks.d.job.resources.requests.cpu: is more than its limit",
     ];
     assert_eq!(faults, expected);
 }

@@ -1,0 +1,85 @@
+//! Every offset once, whatever happens.
+
+use std::{sync::Arc, time::Duration};
+
+use rand::RngExt as _;
+
+use crate::{
+    flaky::Flaky,
+    world::{START, Sent, World},
+};
+
+/// How old windows get, in seconds.
+const AGE: u64 = 2;
+
+/// The record of that number: of one of three hours, at one of five seconds of it.
+fn record(n: usize, records: usize) -> Sent {
+    let place = n * 3 * 5 / records;
+    Sent::number(n, START + (place / 5 * 3_600_000 + place % 5 * 1_000) as i64)
+}
+
+/// Sends so many records in so many seconds.
+async fn sending(world: Arc<World>, records: usize, seconds: usize) {
+    let parts = seconds * 10;
+    for part in 0..parts {
+        let numbers = (part * records / parts)..((part + 1) * records / parts);
+        world.send(&numbers.map(|n| record(n, records)).collect::<Vec<_>>()).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// All of them, each once, and nothing else.
+async fn assert_all(world: &World, records: usize) {
+    world.wait_until_archived().await;
+    let all = world.archived().await;
+    let mut ids: Vec<usize> =
+        all.values().map(|it| it.event_id.as_deref().unwrap().strip_prefix("e-").unwrap().parse().unwrap()).collect();
+    ids.sort_unstable();
+    assert!(ids == (0..records).collect::<Vec<_>>(), "{} of {records} records", ids.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn archivers_that_are_killed_archive_each_offset_once() {
+    const RECORDS: usize = 30_000;
+    let world = Arc::new(World::new(AGE).await);
+    let sending = tokio::spawn(sending(Arc::clone(&world), RECORDS, 20));
+    let (mut one, mut other) = (world.begin(None), world.begin(None));
+    let mut kills = 0;
+    while !sending.is_finished() {
+        tokio::time::sleep(Duration::from_millis(rand::rng().random_range(500..3_000))).await;
+        one.kill();
+        one = world.begin(None);
+        std::mem::swap(&mut one, &mut other);
+        kills += 1;
+    }
+    sending.await.unwrap();
+    assert_all(&world, RECORDS).await;
+    println!("{RECORDS} records, {kills} kills");
+    drop((one, other));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_was_thought_dead_archives_nothing_twice() {
+    const RECORDS: usize = 9_000;
+    let world = Arc::new(World::new(AGE).await);
+    let zombie = world.begin(None);
+    sending(Arc::clone(&world), RECORDS / 3, 2).await;
+    zombie.signal("STOP");
+    let _successor = world.begin(None);
+    // Longer than its session: its partitions go to the successor, while it believes that they are its own.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    zombie.signal("CONT");
+    world.send(&(RECORDS / 3..RECORDS).map(|n| record(n, RECORDS)).collect::<Vec<_>>()).await;
+    assert_all(&world, RECORDS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_s3_that_fails_one_call_in_ten_loses_nothing() {
+    const RECORDS: usize = 10_000;
+    let world = Arc::new(World::new(AGE).await);
+    let flaky = Flaky::start(10).await;
+    let _archiver = world.begin(Some(flaky.url()));
+    sending(Arc::clone(&world), RECORDS, 5).await;
+    assert_all(&world, RECORDS).await;
+    assert!(flaky.failed() > 5, "{} calls failed", flaky.failed());
+}

@@ -1,0 +1,86 @@
+//! What is in the lake, read as anybody could.
+
+use std::collections::BTreeMap;
+
+use millrace_aws::{Args, Wanted};
+use millrace_lake::{Audit, Folder, Manifest, audit};
+use millrace_schema::{Guid, archived, container};
+
+use crate::world::{PARTITIONS, World};
+
+/// A record as it is in the lake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) schema: Option<Guid>,
+    pub(crate) hour: String,
+    pub(crate) event_id: Option<String>,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) event: Vec<u8>,
+}
+
+impl World {
+    /// The manifests of a partition, in the order of their names.
+    pub(crate) async fn manifests(&self, partition: i32) -> Vec<Manifest> {
+        let folder = Folder::new("lake", &self.topic(), self.topic_id, partition);
+        let objects = Args::default().client().objects();
+        let mut keys = Vec::new();
+        objects.walk(self.bucket.name(), folder.path(), None, |object| keys.push(object.key)).await.unwrap();
+        let mut manifests = Vec::new();
+        for key in keys.iter().filter(|key| folder.first_of(key).is_some()) {
+            let body = objects.read(self.bucket.name(), key, Wanted::default()).await.unwrap();
+            let manifest = Manifest::read(&folder, key, &body.all(1 << 20).await.unwrap()).unwrap();
+            assert!(manifest.files.iter().all(|file| keys.contains(&file.key)), "{manifest:?}");
+            manifests.push(manifest);
+        }
+        manifests
+    }
+
+    /// What an audit says of each partition, against what the topic has.
+    pub(crate) async fn audits(&self) -> Vec<Audit> {
+        let (beginnings, ends) = (self.admin.beginnings(&self.topic()).await.unwrap(), self.ends().await);
+        let mut audits = Vec::new();
+        for partition in 0..PARTITIONS {
+            let manifests = self.manifests(partition).await;
+            audits.push(audit(&manifests, Some(beginnings[&partition]..ends[&partition])));
+        }
+        audits
+    }
+
+    /// Every record in the lake, by partition and offset: none is there twice, and each is where its manifest says.
+    pub(crate) async fn archived(&self) -> BTreeMap<(i32, i64), Found> {
+        let objects = Args::default().client().objects();
+        let mut all = BTreeMap::new();
+        for partition in 0..PARTITIONS {
+            for manifest in self.manifests(partition).await {
+                for file in &manifest.files {
+                    let body = objects.read(self.bucket.name(), &file.key, Wanted::default()).await.unwrap();
+                    let bytes = body.all(1 << 30).await.unwrap();
+                    assert_eq!(bytes.len() as u64, file.bytes);
+                    let mut reader = container::Reader::new(bytes.as_slice(), container::Limits::default()).unwrap();
+                    let schema = archived::event_schema(reader.schema()).unwrap();
+                    assert_eq!(schema.map(|schema| schema.guid()), file.schema);
+                    let mut offsets = Vec::new();
+                    while let Some(datum) = reader.next_datum() {
+                        let (head, event) = archived::decode_head(datum.unwrap()).unwrap();
+                        offsets.push(head.offset);
+                        let headers = head.headers.iter();
+                        let found = Found {
+                            schema: file.schema,
+                            hour: file.hour.to_string(),
+                            event_id: head.event_id.map(str::to_owned),
+                            key: head.key.map(<[u8]>::to_vec),
+                            headers: headers.map(|it| (it.name.to_owned(), it.value.unwrap().to_vec())).collect(),
+                            event: event.to_vec(),
+                        };
+                        let twice = all.insert((partition, head.offset), found);
+                        assert_eq!(twice, None, "partition {partition}, offset {}", head.offset);
+                    }
+                    let listed: Vec<i64> = file.offsets.iter().flat_map(|it| it.first..=it.last).collect();
+                    assert_eq!(offsets, listed, "{}", file.key);
+                }
+            }
+        }
+        all
+    }
+}
