@@ -41,6 +41,18 @@ impl Chain {
         Ok(end)
     }
 
+    /// Where the first window begins, whoever makes it: at `there`, unless somebody has said otherwise. Two who began at
+    /// different offsets would both have a first window.
+    pub(crate) async fn origin(&self, there: i64) -> Result<i64> {
+        let key = self.folder.origin();
+        if self.objects.put_new(&self.bucket, &key, there.to_string()).await? {
+            return Ok(there);
+        }
+        let said = self.get(&key).await?.unwrap_or_default();
+        let said = std::str::from_utf8(&said).ok().and_then(|said| said.trim().parse().ok());
+        said.ok_or_else(|| millrace_lake::Error::new(&key, "is not an offset").into())
+    }
+
     /// Commits a window, unless there is one with its first offset.
     pub(crate) async fn commit(&self, manifest: &Manifest) -> Result<Committed> {
         let key = self.folder.manifest(manifest.first);

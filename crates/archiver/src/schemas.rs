@@ -1,6 +1,9 @@
 //! What a value was written with.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use millrace_core::header;
 use millrace_kafka::Record;
@@ -35,13 +38,15 @@ pub(crate) struct Value<'a> {
 pub(crate) struct Schemas {
     registry: Client,
     known: HashMap<SchemaRef, Option<Arc<Known>>>,
+    /// That the registry did not give: told once, and asked for again, for it may only be late.
+    missing: HashSet<SchemaRef>,
     unknown: Arc<Known>,
 }
 
 impl Schemas {
     pub(crate) fn new(registry: Client) -> Result<Self, archived::Error> {
         let unknown = Known { guid: None, archived: archived::compose(None)?, validator: None };
-        Ok(Self { registry, known: HashMap::new(), unknown: Arc::new(unknown) })
+        Ok(Self { registry, known: HashMap::new(), missing: HashSet::new(), unknown: Arc::new(unknown) })
     }
 
     /// What a record's value was written with. What is not of the schema that it names, names none, or one that nobody
@@ -77,8 +82,10 @@ impl Schemas {
             },
             Err(error @ RegistryError::Unavailable(_)) => return Err(error.into()),
             Err(error) => {
-                tracing::error!(%schema, %error, "values of a schema that the registry does not give are archived as bytes");
-                None
+                if self.missing.len() < MAX_KNOWN && self.missing.insert(schema) {
+                    tracing::error!(%schema, %error, "values of a schema that the registry does not give are archived as bytes");
+                }
+                return Ok(None);
             }
         };
         if self.known.len() == MAX_KNOWN {

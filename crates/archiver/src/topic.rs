@@ -87,6 +87,8 @@ impl Archived {
             ..SourceConfig::new(format!("archiver {}", self.topic), self.group.clone(), vec![self.topic.clone()])
         };
         let mut source = Source::new(&self.kafka, config, Some(&self.meter))?;
+        // Also one that stands by, and has no partitions.
+        self.ready.set(true);
         let (committed, mut commits) = mpsc::unbounded_channel();
         let mut ours = Ours { of: self, metrics, committed, working: HashMap::new(), tasks: JoinSet::new() };
         loop {
@@ -99,7 +101,6 @@ impl Archived {
                             () = shutdown.wait() => break,
                         };
                         source.start_at(&starts);
-                        self.ready.set(true);
                     }
                     Event::Batch(batch) => tokio::select! {
                         handed = ours.hand(batch) => handed?,
@@ -139,10 +140,14 @@ impl Ours<'_> {
             let Archived { lake, bucket, objects, registry, .. } = self.of;
             let folder = Folder::new(&lake.prefix, &partition.topic, partition.topic_id, partition.partition);
             let chain = Chain { objects: objects.clone(), bucket: bucket.clone(), folder };
-            let there = there.get(&partition.partition).copied().unwrap_or_default();
-            let end = chain.end().await?;
-            let start = end.map_or(there, |end| end.max(there));
-            let lost = end.filter(|end| *end < there).map(|end| Stretch { first: end, last: there - 1 });
+            // One whose leader is away has no answer, and is not to be taken for one that begins at 0.
+            let there = there.get(&partition.partition).copied().ok_or(Error::NoBeginning(partition.partition))?;
+            let end = match chain.end().await? {
+                Some(end) => end,
+                None => chain.origin(there).await?,
+            };
+            let start = end.max(there);
+            let lost = (end < there).then(|| Stretch { first: end, last: there - 1 });
             if let Some(lost) = lost {
                 let (topic, partition) = (&*partition.topic, partition.partition);
                 let (first, last) = (lost.first, lost.last);

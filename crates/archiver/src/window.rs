@@ -23,6 +23,8 @@ use crate::{
 
 /// Files of a window, at most: each has its own schema or hour, and takes memory while it is open.
 const MAX_FILES: usize = 32;
+/// Stretches of offsets of a window, at most: they are most of a manifest where records of several files take turns.
+const MAX_STRETCHES: usize = 100_000;
 /// Bytes that a file gathers before they are handed on.
 const CHUNK: usize = 256 << 10;
 
@@ -35,6 +37,7 @@ pub(crate) struct Window {
     lost: Option<Stretch>,
     writer: Uuid,
     times: Option<(i64, i64)>,
+    stretches: usize,
     files: BTreeMap<Which, File>,
     scratch: Vec<u8>,
 }
@@ -51,8 +54,8 @@ struct File {
 
 impl Window {
     pub(crate) fn new(first: i64, lost: Option<Stretch>) -> Self {
-        let (times, files, scratch) = (None, BTreeMap::new(), Vec::new());
-        Self { first, lost, writer: Uuid::new_v4(), times, files, scratch }
+        let (times, stretches, files, scratch) = (None, 0, BTreeMap::new(), Vec::new());
+        Self { first, lost, writer: Uuid::new_v4(), times, stretches, files, scratch }
     }
 
     /// The first offset that it accounts for.
@@ -62,7 +65,8 @@ impl Window {
 
     /// Whether it has room for a record of that schema and time.
     pub(crate) fn has_room(&self, known: &Known, time_ms: i64) -> bool {
-        self.files.len() < MAX_FILES || self.files.contains_key(&which(known, time_ms))
+        let has_file = || self.files.len() < MAX_FILES || self.files.contains_key(&which(known, time_ms));
+        self.stretches < MAX_STRETCHES && has_file()
     }
 
     /// Adds a record, with its value.
@@ -85,7 +89,9 @@ impl Window {
                 place.insert(File::begin(chain, (self.first, self.writer), &name, &known, which)?)
             }
         };
+        let before = file.offsets.len();
         file.add(record.offset, &self.scratch).await?;
+        self.stretches += file.offsets.len() - before;
         let (earliest, latest) = self.times.unwrap_or((time, time));
         self.times = Some((earliest.min(time), latest.max(time)));
         Ok(())

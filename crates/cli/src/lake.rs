@@ -1,6 +1,9 @@
 //! `millrace lake`.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
@@ -131,7 +134,10 @@ impl AuditArgs {
         for topic in &lake.topics {
             let (beginnings, ends) = (lake.admin.beginnings(topic).await?, lake.admin.moment(topic, 0).await?);
             for end in ends {
-                let beginning = beginnings.get(&end.partition).copied().unwrap_or_default();
+                let beginning = beginnings.get(&end.partition).copied();
+                let beginning = beginning.with_context(|| {
+                    format!("the brokers do not say what the first offset of {topic}/{} is", end.partition)
+                })?;
                 reports.push(lake.report(topic, end.partition, beginning..end.end, content).await?);
             }
         }
@@ -155,7 +161,7 @@ impl SweepArgs {
                 let folder = lake.folder(topic, end.partition).await?;
                 // The files first: what is named by a manifest that comes meanwhile is in the manifests that are read after it.
                 let there = lake.listed(&folder).await?;
-                let manifests = lake.manifests(&folder).await?;
+                let manifests = lake.manifests(&folder, &lake.listed(&folder).await?).await?;
                 let named: BTreeSet<&str> = files(&manifests).map(|file| file.key.as_str()).collect();
                 let is_garbage = |object: &&Object| {
                     let is_data = std::path::Path::new(&object.key).extension().is_some_and(|it| it == "avro");
@@ -189,10 +195,10 @@ impl Lake {
         Ok(objects)
     }
 
-    /// The manifests of a partition, in the order of their names.
-    async fn manifests(&self, folder: &Folder) -> anyhow::Result<Vec<Manifest>> {
-        let keys = self.listed(folder).await?.into_iter().map(|object| object.key);
-        let keys: Vec<String> = keys.filter(|key| folder.first_of(key).is_some()).collect();
+    /// The manifests of a partition, of what was listed there, in the order of their names.
+    async fn manifests(&self, folder: &Folder, listed: &[Object]) -> anyhow::Result<Vec<Manifest>> {
+        let keys = listed.iter().map(|object| &object.key);
+        let keys: Vec<&String> = keys.filter(|key| folder.first_of(key).is_some()).collect();
         let read = keys.iter().map(|key| async move {
             let body = self.objects.read(&self.bucket, key, Wanted::default()).await?;
             anyhow::Ok(Manifest::read(folder, key, &body.all(MAX_MANIFEST).await?)?)
@@ -208,11 +214,18 @@ impl Lake {
         content: bool,
     ) -> anyhow::Result<Report> {
         let folder = self.folder(topic, partition).await?;
-        let manifests = self.manifests(&folder).await?;
+        let listed = self.listed(&folder).await?;
+        let manifests = self.manifests(&folder, &listed).await?;
         let next = manifests.last().map_or(there.start, |last| last.next);
         // What is not archived yet is not missing.
         let audit = audit(&manifests, Some(there.start..next.max(there.start)));
-        let broken = if content { self.broken(&manifests).await? } else { Vec::new() };
+        let mut broken = unlisted(&manifests, &listed);
+        if content {
+            broken = self.broken(&manifests).await?;
+        } else if !broken.is_empty() {
+            // A window may have been committed while it was listed: its files were there before.
+            broken = unlisted(&manifests, &self.listed(&folder).await?);
+        }
         Ok(Report { topic: topic.to_owned(), partition, audit, behind: (there.end - next).max(0), broken })
     }
 
@@ -243,6 +256,19 @@ impl Lake {
         let found = hex(&hash.finalize());
         Ok((found != file.sha256).then(|| "has other content than its manifest says".to_owned()))
     }
+}
+
+/// Files that are not there, or have another size, by a listing.
+fn unlisted(manifests: &[Manifest], listed: &[Object]) -> Vec<String> {
+    let sizes: BTreeMap<&str, u64> = listed.iter().map(|object| (object.key.as_str(), object.size)).collect();
+    let problem = |file: &DataFile| match sizes.get(file.key.as_str()) {
+        None => Some(format!("{}: is missing", file.key)),
+        Some(size) if *size != file.bytes => {
+            Some(format!("{}: has {size} bytes, and its manifest says {}", file.key, file.bytes))
+        }
+        Some(_) => None,
+    };
+    files(manifests).filter_map(problem).collect()
 }
 
 fn files(manifests: &[Manifest]) -> impl Iterator<Item = &DataFile> {

@@ -81,7 +81,8 @@ pub fn audit<'a>(windows: impl IntoIterator<Item = &'a Manifest>, expected: Opti
         audit.range = Some((first, at.max(window.next)));
     }
     if let Some(expected) = expected {
-        let reached = audit.range.map_or(expected.start, |(_, next)| next.max(expected.start));
+        // What was not archived and has left the topic is missing as well.
+        let reached = audit.range.map_or(expected.start, |(_, next)| next);
         if reached < expected.end {
             audit.findings.push(Finding::Missing { first: reached, next: expected.end });
         }
@@ -163,7 +164,7 @@ mod tests {
         assert_eq!(audit(&windows, Some(0..20)).findings, [missing(0, 5), missing(10, 20)]);
         assert_eq!(audit([], Some(3..9)).findings, [missing(3, 9)]);
         assert_eq!(audit([], Some(3..3)).findings, []);
-        assert_eq!(audit(&windows, Some(15..20)).findings, [missing(15, 20)]);
+        assert_eq!(audit(&windows, Some(15..20)).findings, [missing(10, 20)]);
     }
 
     #[test]

@@ -31,6 +31,11 @@ impl Folder {
         format!("{}{first:0DIGITS$}{MANIFEST}", self.path)
     }
 
+    /// Where it is noted with which offset the first window begins. Written once.
+    pub fn origin(&self) -> String {
+        format!("{}origin", self.path)
+    }
+
     /// Where the newest manifest's offset is noted, so that it is found without a listing. It may be behind.
     pub fn newest(&self) -> String {
         format!("{}newest", self.path)

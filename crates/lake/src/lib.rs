@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <prefix>/<topic>/<topic id>/<partition>/<first>.json              a manifest: what is committed of the window [first, next)
+//!                                         origin                     the first offset of the first window; written once
 //!                                         <first>-<writer>-<part>.avro  its data files; one that no manifest names is garbage
 //! ```
 //!
