@@ -293,13 +293,13 @@ fn text(reports: &[Report]) -> String {
     let mut text = table(&head, &reports.iter().map(cells).collect::<Vec<_>>());
     for Report { topic, partition, audit, broken, .. } in reports {
         for finding in &audit.findings {
-            text += &format!("\n{topic}/{partition}: {}", sentence(finding));
+            text += &format!("{topic}/{partition}: {}\n", sentence(finding));
         }
         for broken in broken {
-            text += &format!("\n{broken}");
+            text += &format!("{broken}\n");
         }
     }
-    text
+    text.trim_end().to_owned()
 }
 
 fn sentence(finding: &Finding) -> String {
