@@ -44,6 +44,13 @@ pub fn from_record(topic_id: impl fmt::Display, partition: i32, offset: i64) -> 
     Uuid::new_v5(&NAMESPACE, format!("record\n{topic_id}\n{partition}\n{offset}").as_bytes())
 }
 
+/// The id of an event that came without one in a file: the same for each reading of the same version of it. `version` is
+/// that of the object, or its etag; `block` is where the event's block begins in the file, in bytes, and `index` is the
+/// event's place in the block: both are known to whoever begins to read in the middle.
+pub fn from_object(bucket: &str, key: &str, version: &str, block: u64, index: u64) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, format!("object\n{bucket}\n{key}\n{version}\n{block}\n{index}").as_bytes())
+}
+
 /// A verdict's id. A replay under the same policy and model gives the same one, so that consumers can drop repeats.
 pub fn verdict(pipeline: &str, event_id: &str, policy_revision: &str, model_version: &str) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("verdict\n{pipeline}\n{event_id}\n{policy_revision}\n{model_version}").as_bytes())
@@ -62,6 +69,7 @@ mod tests {
     fn derived_ids_are_functions_of_their_parts() {
         assert_eq!(from_record("t", 1, 2), from_record("t", 1, 2));
         assert_ne!(from_record("t", 1, 2), from_record("t", 12, 2));
+        assert_ne!(from_object("b", "k", "v", 1, 12), from_object("b", "k", "v", 11, 2));
         assert_ne!(verdict("p", "e", "r", "m"), verdict("p", "e", "r", "n"));
         assert_eq!(verdict("p", "e", "r", "m").get_version_num(), 5);
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use spec::{Aggregate, Alert, Events, Framing, Guarantee, Import, Lake, Roll, Rule, Scoring, Spec, Topics};
+pub use spec::{Aggregate, Alert, Batch, Events, Framing, Guarantee, Import, Lake, Roll, Rule, Scoring, Spec, Topics};
 
 use crate::document::{self, Faults, Source};
 

@@ -38,14 +38,16 @@ impl Action {
     }
 }
 
-/// Columns that every imported table has, in this order. They win their names: an event's field of the same name is
+/// Columns that every imported table has, in this order. `imported_from` is the number of the object of S3 that a row is
+/// of (`importer.objects`), and null in rows of the stream. They win their names: an event's field of the same name is
 /// stored as `event_<name>`.
-pub const SYSTEM_COLUMNS: [&str; 10] = [
+pub const SYSTEM_COLUMNS: [&str; 11] = [
     "event_id",
     "correlation_id",
     "received_at",
     "scored_at",
     "imported_at",
+    "imported_from",
     "source",
     "model",
     "model_version",

@@ -13,7 +13,7 @@ use millrace_schema::framing::{self, SchemaRef};
 
 use crate::{
     error::Reject,
-    plan::{Plan, Row, Scratch},
+    plan::{Plan, Row, Scratch, Stamp},
     shape::Shape,
 };
 
@@ -57,13 +57,14 @@ impl Prepared {
     pub fn encode(batches: Vec<Batch>, plans: Arc<PlanSet>, shape: Arc<Shape>, writer: &mut Writer, now: i64) -> Self {
         let (mut meta, mut rejects) = (Vec::new(), Vec::new());
         let mut scratch = Scratch::default();
+        let stamp = Stamp { imported_at: now, imported_from: None };
         for (batch, records) in batches.iter().map(|batch| &batch.records).enumerate() {
             for (record, content) in records.iter().enumerate() {
                 let place = Place { batch, record };
                 let row = datum(content).and_then(|(schema, datum)| {
                     let plan =
                         plans.get(&schema).ok_or_else(|| Reject::corrupt(format!("{schema} was not asked for")))?;
-                    plan.as_ref().map_err(Reject::clone)?.encode(datum, now, &mut scratch, writer)
+                    plan.as_ref().map_err(Reject::clone)?.encode(datum, stamp, &mut scratch, writer)
                 });
                 match row {
                     Ok(row) => meta.push((row, place)),

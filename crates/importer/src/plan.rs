@@ -36,8 +36,18 @@ enum Take {
     Main(usize),
     Extra(usize),
     ImportedAt,
+    ImportedFrom,
     /// Another writer's column.
     Nothing,
+}
+
+/// What a row says about its import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Microseconds since 1970.
+    pub imported_at: i64,
+    /// The number of its object in the ledger of objects; none in the stream.
+    pub imported_from: Option<i64>,
 }
 
 /// What is kept of a row beside its bytes.
@@ -81,6 +91,7 @@ impl Plan {
                 Some(Origin::Reader(path)) => Take::Main(push(&mut main, path)),
                 Some(Origin::Writer(path)) => Take::Extra(push(&mut extra, path)),
                 Some(Origin::ImportedAt) => Take::ImportedAt,
+                Some(Origin::ImportedFrom) => Take::ImportedFrom,
                 None => Take::Nothing,
             });
         }
@@ -105,11 +116,11 @@ impl Plan {
     pub fn encode<'a>(
         &'a self,
         datum: &'a [u8],
-        imported_at: i64,
+        stamp: Stamp,
         scratch: &mut Scratch<'a>,
         out: &mut Writer,
     ) -> Result<Row, Reject> {
-        let outcome = self.read(datum, scratch).and_then(|row| self.write(imported_at, scratch, out).map(|()| row));
+        let outcome = self.read(datum, scratch).and_then(|row| self.write(stamp, scratch, out).map(|()| row));
         match outcome {
             Ok(_) => out.end_row(),
             Err(_) => out.abort_row(),
@@ -133,7 +144,7 @@ impl Plan {
         Ok(Row { scored_at: millis(self.scored_at), received_at: millis(self.received_at) })
     }
 
-    fn write(&self, imported_at: i64, scratch: &mut Scratch<'_>, out: &mut Writer) -> Result<(), Reject> {
+    fn write(&self, stamp: Stamp, scratch: &mut Scratch<'_>, out: &mut Writer) -> Result<(), Reject> {
         out.begin_row(self.cells.len() as u16);
         for cell in &self.cells {
             let slot = match cell.from {
@@ -141,7 +152,11 @@ impl Plan {
                 Take::Extra(index) => &scratch.extra[index],
                 Take::Nothing => &Slot::Missing,
                 Take::ImportedAt => {
-                    out.timestamptz(imported_at).map_err(|error| misfit(&cell.column, &error))?;
+                    out.timestamptz(stamp.imported_at).map_err(|error| misfit(&cell.column, &error))?;
+                    continue;
+                }
+                Take::ImportedFrom => {
+                    stamp.imported_from.map_or_else(|| out.null(), |object| out.i64(object));
                     continue;
                 }
             };

@@ -21,6 +21,8 @@ pub(crate) enum Origin {
     Writer(FieldPath),
     /// The clock.
     ImportedAt,
+    /// The object that the record stands in, where it does not come from the stream.
+    ImportedFrom,
 }
 
 /// The columns that records of one writer's schema fill.
@@ -80,6 +82,7 @@ fn origin(column: &Column, from: impl FnOnce(FieldPath) -> Origin) -> Origin {
     match &column.path {
         Some(path) => from(FieldPath::from_segments([scored::EVENT_FIELD].into_iter().chain(path.segments()))),
         None if column.name == "imported_at" => Origin::ImportedAt,
+        None if column.name == "imported_from" => Origin::ImportedFrom,
         None => from(FieldPath::from_segments([&column.name])),
     }
 }
@@ -127,6 +130,7 @@ mod tests {
         let view = View::of(Kind::Scores, &writer, None).unwrap();
         let of = |name: &str| view.columns.iter().find(|(column, _)| column.name == name).unwrap().1.clone();
         assert_eq!(of("imported_at"), Origin::ImportedAt);
+        assert_eq!(of("imported_from"), Origin::ImportedFrom);
         assert_eq!(of("event_id"), Origin::Reader(FieldPath::from_segments(["event_id"])));
     }
 

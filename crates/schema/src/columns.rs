@@ -78,11 +78,12 @@ pub fn of(event: &Schema) -> Result<Vec<Column>, Error> {
 fn system_column(name: &str) -> Column {
     let sql_type = match name {
         "received_at" | "scored_at" | "imported_at" => SqlType::Timestamptz,
+        "imported_from" => SqlType::BigInt,
         "score" => SqlType::Double,
         "reasons" => SqlType::Jsonb,
         _ => SqlType::Text,
     };
-    Column { name: name.to_owned(), sql_type, path: None, node: None, nullable: false }
+    Column { name: name.to_owned(), sql_type, path: None, node: None, nullable: name == "imported_from" }
 }
 
 fn check_name(name: &str) -> Result<(), Error> {

@@ -28,6 +28,18 @@ pub(super) fn check(pipeline: &Pipeline, source: &Source) -> Faults {
             }
         }
     }
+    if let Some(batch) = &spec.batch {
+        if batch.inbox.starts_with(&batch.scores) || batch.scores.starts_with(&batch.inbox) {
+            faults.push(
+                source.fault("/spec/batch", "one prefix begins with the other: scores would be taken for events"),
+            );
+        }
+        if spec.scoring.is_none() {
+            faults.push(
+                source.fault("/spec/batch", "a batch needs `scoring`: there is no model to score its files with"),
+            );
+        }
+    }
     faults.sort();
     Faults(faults)
 }
@@ -104,6 +116,7 @@ spec:
   alerts:
     - {name: quarantined, on: quarantine, notify: [ops], group_by: [event.org]}
   import: {table: mail_trust, aggregates: [{name: by_org, by: [event.org], count: true}]}
+  batch: {inbox: mail/in/, scores: mail/out/}
 ";
 
     fn faults(text: &str) -> Vec<(usize, String)> {
@@ -132,6 +145,8 @@ spec:
             faults(&GOOD.replace("count: true", "count: false")),
             [(13, "$.spec.import.aggregates[0]".to_owned())]
         );
+        assert_eq!(faults(&GOOD.replace("mail/out/", "mail/in/out/")), [(14, "$.spec.batch".to_owned())]);
+        assert_eq!(faults(&GOOD.replace("mail/out/", "mail/out")), [(14, "$.spec.batch.scores".to_owned())]);
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub struct Spec {
     /// How events are archived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lake: Option<Lake>,
+    /// Where files of events are taken from S3, and where their scores are put.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
 }
 
 /// How the pipeline's topics are made. Read by `pipeline apply`.
@@ -215,6 +218,18 @@ pub struct Lake {
     /// When a file ends.
     #[serde(default)]
     pub roll: Roll,
+}
+
+/// Files of events and files of scores, in buckets that the services are told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// What the keys of events' files begin with: Avro container files, each with a schema of its own.
+    #[schemars(regex(pattern = "^[^/].*/$"))]
+    pub inbox: String,
+    /// What the keys of their scores' files begin with; the importer knows by it whose they are.
+    #[schemars(regex(pattern = "^[^/].*/$"))]
+    pub scores: String,
 }
 
 /// When a file of the lake ends: by size or by age, whichever comes first.
