@@ -46,9 +46,10 @@ const LIBRARIES: &[&str] =
     &["core", "proto", "schema", "scoring", "policy", "lake", "runtime", "kafka", "aws", "postgres", "kubernetes"];
 
 /// Crates of others that only one crate of ours may touch, so that it can be replaced in one place.
-const WRAPPED: [(&str, &str); 10] = [
+const WRAPPED: [(&str, &str); 11] = [
     ("aws-config", "aws"),
     ("aws-sdk-s3", "aws"),
+    ("aws-sdk-sns", "aws"),
     ("aws-sdk-sqs", "aws"),
     ("rdkafka", "kafka"),
     ("tokio-postgres", "postgres"),

@@ -6,8 +6,8 @@ use crate::client::Client;
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "AWS")]
 pub struct Args {
-    /// Where S3 and SQS are, in place of AWS's own. Without it, AWS_ENDPOINT_URL, and for one of them
-    /// AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL_SQS, as in every SDK.
+    /// Where S3, SNS and SQS are, in place of AWS's own. Without it, AWS_ENDPOINT_URL, and for one of them
+    /// AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL_SNS or AWS_ENDPOINT_URL_SQS, as in every SDK.
     #[arg(long, value_name = "URL")]
     pub aws_endpoint_url: Option<String>,
     /// The region; without it, AWS_REGION, or that of the profile.

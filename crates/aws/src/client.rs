@@ -7,14 +7,14 @@ use aws_smithy_http_client::{
 };
 use tokio::sync::OnceCell;
 
-use crate::{Args, Error, Objects, Queue, Result};
+use crate::{Args, Error, Objects, Queue, Result, Topic};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an answer may take to begin: longer than a long poll.
 const READ: Duration = Duration::from_secs(30);
 
-/// S3 and SQS. Nothing is asked for, neither credentials nor a region, before the first call. Cheap to clone.
+/// S3, SNS and SQS. Nothing is asked for, neither credentials nor a region, before the first call. Cheap to clone.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
@@ -26,6 +26,7 @@ struct Inner {
 /// The SDK's clients.
 pub(crate) struct Sdk {
     pub(crate) s3: aws_sdk_s3::Client,
+    pub(crate) sns: aws_sdk_sns::Client,
     pub(crate) sqs: aws_sdk_sqs::Client,
 }
 
@@ -42,6 +43,11 @@ impl Client {
     /// A queue of SQS, by its URL.
     pub fn queue(&self, url: impl Into<String>) -> Queue {
         Queue::new(self.clone(), url.into())
+    }
+
+    /// A topic of SNS, by its ARN.
+    pub fn topic(&self, arn: impl Into<String>) -> Topic {
+        Topic::new(self.clone(), arn.into())
     }
 
     /// For a call, `what` being its verb and `target` what it is about.
@@ -71,5 +77,9 @@ async fn connect(args: &Args) -> Result<Sdk, NoRegion> {
     }
     let elsewhere = config.endpoint_url().is_some() || env::var_os("AWS_ENDPOINT_URL_S3").is_some();
     let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(aws_path_style.unwrap_or(elsewhere)).build();
-    Ok(Sdk { s3: aws_sdk_s3::Client::from_conf(s3), sqs: aws_sdk_sqs::Client::new(&config) })
+    Ok(Sdk {
+        s3: aws_sdk_s3::Client::from_conf(s3),
+        sns: aws_sdk_sns::Client::new(&config),
+        sqs: aws_sdk_sqs::Client::new(&config),
+    })
 }

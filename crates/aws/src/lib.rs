@@ -1,9 +1,10 @@
-//! S3 and SQS, for the services: the only crate that knows the SDK of AWS.
+//! S3, SNS and SQS, for the services: the only crate that knows the SDK of AWS.
 //!
 //! ```text
 //! Args --client()--> Client, which asks for nothing before its first call
 //!                      |-- objects()   Objects: head, list, read (ranges, pinned), put, upload (in parts), delete
-//!                      +-- queue(url)  Queue: receive (long polling), delete, give back, send, depth
+//!                      |-- queue(url)  Queue: receive (long polling), delete, give back, send, depth
+//!                      +-- topic(arn)  Topic: publish, subscribe
 //! ```
 //!
 //! Credentials come by the SDK's chain (environment, profile, web identity, container, instance); where the services are, by
@@ -16,6 +17,7 @@ mod client;
 mod error;
 mod objects;
 mod queue;
+mod topic;
 mod upload;
 
 pub use args::Args;
@@ -24,4 +26,5 @@ pub use client::Client;
 pub use error::{Error, Kind, Result};
 pub use objects::{Listing, Object, Objects};
 pub use queue::{Depth, Message, Queue};
+pub use topic::Topic;
 pub use upload::Upload;

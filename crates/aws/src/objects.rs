@@ -10,7 +10,7 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::{Client, Error, Kind, Result};
+use crate::{Client, Error, Kind, Result, Topic};
 
 /// How often a write that somebody else was in the way of is tried again.
 const TRIES: usize = 3;
@@ -184,6 +184,32 @@ impl Objects {
     pub async fn create_bucket(&self, bucket: &str) -> Result<()> {
         let s3 = self.s3("make bucket", bucket).await?;
         done("make bucket", bucket, s3.create_bucket().bucket(bucket).send().await)
+    }
+
+    /// Has a bucket keep the versions of its objects.
+    pub async fn keep_versions(&self, bucket: &str) -> Result<()> {
+        const WHAT: &str = "keep versions in";
+        let status = types::BucketVersioningStatus::Enabled;
+        let versions = types::VersioningConfiguration::builder().status(status).build();
+        let request = self.s3(WHAT, bucket).await?.put_bucket_versioning().bucket(bucket);
+        done(WHAT, bucket, request.versioning_configuration(versions).send().await)
+    }
+
+    /// Has a topic told of every object that is written under `prefix` and whose key ends so, and nobody else told of anything.
+    pub async fn notify(&self, bucket: &str, prefix: &str, suffix: &str, topic: &Topic) -> Result<()> {
+        const WHAT: &str = "have a topic told of";
+        let rule = |name, value: &str| types::FilterRule::builder().name(name).value(value).build();
+        let rules = [rule(types::FilterRuleName::Prefix, prefix), rule(types::FilterRuleName::Suffix, suffix)];
+        let key = types::S3KeyFilter::builder().set_filter_rules(Some(rules.to_vec())).build();
+        let told = types::TopicConfiguration::builder()
+            .topic_arn(topic.arn())
+            .events(types::Event::S3ObjectCreated)
+            .filter(types::NotificationConfigurationFilter::builder().key(key).build())
+            .build()
+            .map_err(|error| Error::new(Kind::Refused, WHAT, bucket, error.to_string()))?;
+        let all = types::NotificationConfiguration::builder().topic_configurations(told).build();
+        let request = self.s3(WHAT, bucket).await?.put_bucket_notification_configuration().bucket(bucket);
+        done(WHAT, bucket, request.notification_configuration(all).send().await)
     }
 
     /// Removes a bucket that holds nothing.

@@ -1,6 +1,10 @@
 //! Queues of SQS.
 
-use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use aws_sdk_sqs::{
     config::Region,
@@ -8,12 +12,15 @@ use aws_sdk_sqs::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-use crate::{Client, Error, Result};
+use crate::{Client, Error, Kind, Result};
 
 /// The most messages that one call receives.
 const MOST: usize = 10;
 /// The longest that a call waits for messages.
 const LONGEST: Duration = Duration::from_secs(20);
+
+/// SQS's own, in seconds, for a queue that does not say.
+const DEFAULT_VISIBILITY: u64 = 30;
 
 /// One queue. Cheap to clone.
 #[derive(Clone)]
@@ -109,9 +116,20 @@ impl Queue {
 
     /// Sends a message.
     pub async fn send(&self, body: &str) -> Result<()> {
-        let sqs = self.sqs("send to").await?;
-        let sent = sqs.send_message().queue_url(&self.url).message_body(body).send().await;
-        sent.map(drop).map_err(|error| Error::sdk("send to", &self.url, &error))
+        self.send_with(body, []).await
+    }
+
+    /// Sends a message with attributes, ten at most, none of them empty.
+    pub async fn send_with(&self, body: &str, attributes: impl IntoIterator<Item = (&str, &str)>) -> Result<()> {
+        const WHAT: &str = "send to";
+        let sqs = self.sqs(WHAT).await?;
+        let mut request = sqs.send_message().queue_url(&self.url).message_body(body);
+        for (name, value) in attributes {
+            let value = types::MessageAttributeValue::builder().data_type("String").string_value(value).build();
+            let value = value.map_err(|error| Error::new(Kind::Refused, WHAT, &self.url, error.to_string()))?;
+            request = request.message_attributes(name, value);
+        }
+        request.send().await.map(drop).map_err(|error| Error::sdk(WHAT, &self.url, &error))
     }
 
     /// About how many messages it holds.
@@ -119,14 +137,32 @@ impl Queue {
         use QueueAttributeName::{
             ApproximateNumberOfMessages as Visible, ApproximateNumberOfMessagesNotVisible as InFlight,
         };
-        let sqs = self.sqs("look at").await?;
-        let request =
-            sqs.get_queue_attributes().queue_url(&self.url).attribute_names(Visible).attribute_names(InFlight);
-        let known = request.send().await.map_err(|error| Error::sdk("look at", &self.url, &error))?;
-        let number = |name: QueueAttributeName| {
-            known.attributes().and_then(|all| all.get(&name)?.parse().ok()).unwrap_or_default()
-        };
+        let known = self.look([Visible, InFlight]).await?;
+        let number =
+            |name: QueueAttributeName| known.get(&name).and_then(|number| number.parse().ok()).unwrap_or_default();
         Ok(Depth { visible: number(Visible), in_flight: number(InFlight) })
+    }
+
+    /// How long a message is hidden from others once it is received.
+    pub async fn visibility(&self) -> Result<Duration> {
+        let known = self.look([QueueAttributeName::VisibilityTimeout]).await?;
+        let seconds = known.get(&QueueAttributeName::VisibilityTimeout).and_then(|seconds| seconds.parse().ok());
+        Ok(Duration::from_secs(seconds.unwrap_or(DEFAULT_VISIBILITY)))
+    }
+
+    /// Its name in full.
+    pub async fn arn(&self) -> Result<String> {
+        Ok(self.look([QueueAttributeName::QueueArn]).await?.remove(&QueueAttributeName::QueueArn).unwrap_or_default())
+    }
+
+    async fn look<const N: usize>(
+        &self,
+        names: [QueueAttributeName; N],
+    ) -> Result<HashMap<QueueAttributeName, String>> {
+        let sqs = self.sqs("look at").await?;
+        let request = sqs.get_queue_attributes().queue_url(&self.url).set_attribute_names(Some(names.to_vec()));
+        let known = request.send().await.map_err(|error| Error::sdk("look at", &self.url, &error))?;
+        Ok(known.attributes.unwrap_or_default())
     }
 
     /// Removes the queue with all that is in it.

@@ -5,6 +5,7 @@
 //! tail, dead -> Kafka                   pipeline -> registry, Kafka, Postgres
 //! trace ------> Kafka and Postgres      dev -----> the local stack
 //! dag --------> scheduler (gRPC)        lake ----> S3 and Kafka
+//! import -----> SQS
 //! ```
 //!
 //! Where things are comes from flags, else from the environment, else from `.millrace/env` of the local stack in this folder or
@@ -16,6 +17,7 @@ mod dead;
 mod decode;
 pub mod dev;
 mod dotenv;
+mod import;
 mod keys;
 mod lake;
 mod output;
@@ -62,6 +64,9 @@ enum Subcommands {
     /// List dead letters, look into them, and send mended ones through again.
     #[command(subcommand)]
     Dead(dead::Command),
+    /// See which files of scores could not be imported, and have them tried again.
+    #[command(subcommand)]
+    Import(import::Command),
     /// Prove that what is archived is complete, and remove what no archive names.
     #[command(subcommand)]
     Lake(lake::Command),
@@ -116,6 +121,7 @@ impl Args {
             Subcommands::Keys(command) => command.run(output).await,
             Subcommands::Pipeline(command) => command.run(output).await,
             Subcommands::Dead(command) => command.run(output).await,
+            Subcommands::Import(command) => command.run(output).await,
             Subcommands::Lake(command) => command.run(output).await,
             Subcommands::Dag(command) => command.run(output).await,
             Subcommands::Dev(command) => command.run(output).await,

@@ -38,8 +38,10 @@ impl Action {
     }
 }
 
-/// Columns that every imported table has, in this order. `imported_from` is the number of the object of S3 that a row is
-/// of (`importer.objects`), and null in rows of the stream. They win their names: an event's field of the same name is
+/// The number of the object of S3 that a row is of (`importer.objects`); null in rows of the stream.
+pub const IMPORTED_FROM: &str = "imported_from";
+
+/// Columns that every imported table has, in this order. They win their names: an event's field of the same name is
 /// stored as `event_<name>`.
 pub const SYSTEM_COLUMNS: [&str; 11] = [
     "event_id",
@@ -47,7 +49,7 @@ pub const SYSTEM_COLUMNS: [&str; 11] = [
     "received_at",
     "scored_at",
     "imported_at",
-    "imported_from",
+    IMPORTED_FROM,
     "source",
     "model",
     "model_version",

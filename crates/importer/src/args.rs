@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::stream::Stream;
+use crate::{objects::Objects, stream::Stream};
 
 /// Brings scores and verdicts from Kafka to Postgres, exactly once.
 #[derive(clap::Parser)]
@@ -14,6 +14,8 @@ pub struct Args {
 enum Command {
     /// Stores scores and verdicts as they arrive.
     Stream(Box<Stream>),
+    /// Stores files of scores that S3 tells of through SQS.
+    Objects(Box<Objects>),
     /// Brings the importer's own Postgres schema to the version of this binary.
     Migrate(Box<Migrate>),
 }
@@ -31,6 +33,7 @@ impl Args {
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Stream(stream) => stream.run().await,
+            Command::Objects(objects) => objects.run().await,
             Command::Migrate(migrate) => migrate.run().await,
         }
     }

@@ -1,6 +1,6 @@
 //! The table, made and widened under a lock that all importers share.
 
-use millrace_core::record::SYSTEM_COLUMNS;
+use millrace_core::record::{IMPORTED_FROM, SYSTEM_COLUMNS};
 use millrace_postgres::{GenericClient, Pool, Transaction};
 use millrace_schema::{
     FieldPath,
@@ -23,6 +23,9 @@ pub async fn ensure(pool: &Pool, feed: &Feed, columns: &[Column]) -> Result<Shap
     transaction.execute(lock, &[&feed.table]).await.map_err(db)?;
     let existing = widen(&transaction, feed, columns).await?;
     ensure_key(&transaction, feed).await?;
+    if columns.iter().any(|column| column.name == IMPORTED_FROM) {
+        ensure_index(&transaction, &feed.table).await?;
+    }
     // An aggregate may ask for a field that the newest version has no more: its column is still there.
     let known: Vec<Column> = columns.iter().cloned().chain(left_over(&existing, columns)).collect();
     let resolve = |aggregate| Grouping::resolve(&feed.table, aggregate, feed.time.as_deref(), &known);
@@ -187,6 +190,22 @@ async fn ensure_key(transaction: &Transaction<'_>, feed: &Feed) -> Result<()> {
             Err(Error::Table { table, problem })
         }
     }
+}
+
+/// By it the rows of an object are found. Rows of the stream are not in it.
+async fn ensure_index(transaction: &Transaction<'_>, table: &str) -> Result<()> {
+    // Asked for first: CREATE INDEX IF NOT EXISTS waits for whoever writes, though it has nothing to do.
+    let sql = "SELECT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
+               WHERE i.indrelid = to_regclass($1) AND i.indnatts = 1 AND i.indisvalid AND a.attname = $2)";
+    let table = qualified(table);
+    if !transaction.query_one(sql, &[&table, &IMPORTED_FROM]).await.map_err(db)?.get::<_, bool>(0) {
+        let column = quote_ident(IMPORTED_FROM);
+        let make =
+            format!("SET LOCAL statement_timeout = 0; CREATE INDEX ON {table} ({column}) WHERE {column} IS NOT NULL");
+        transaction.batch_execute(&make).await.map_err(db)?;
+        tracing::info!(table, "index of objects made");
+    }
+    Ok(())
 }
 
 /// Makes an aggregate's table and fills it from the rows that are there.

@@ -18,6 +18,9 @@ pub enum Error {
     /// Kafka is away or refuses.
     #[error(transparent)]
     Kafka(#[from] millrace_kafka::Error),
+    /// S3 or SQS is away or refuses.
+    #[error(transparent)]
+    Aws(#[from] millrace_aws::Error),
     /// An aggregate of the document asks for what the event does not have.
     #[error("aggregate `{aggregate}`: {problem}")]
     Aggregate {
@@ -53,6 +56,7 @@ impl Error {
             Self::Postgres(error) => error.code(),
             Self::Registry(error) => error.code(),
             Self::Kafka(error) => error.code(),
+            Self::Aws(error) => error.code(),
             Self::Aggregate { .. } | Self::Table { .. } => Code::InvalidConfig,
             Self::WentBack { .. } => Code::Internal,
         }
@@ -64,20 +68,21 @@ impl Error {
             Self::Postgres(error) => error.tag(),
             Self::Registry(error) => error.tag(),
             Self::Kafka(error) => error.tag(),
+            Self::Aws(error) => error.tag(),
             Self::Aggregate { .. } => "aggregate",
             Self::Table { .. } => "table",
             Self::WentBack { .. } => "went_back",
         }
     }
 
-    /// Whether the same may succeed later. What Postgres, Kafka or the registry refuse today may be granted tomorrow,
+    /// Whether the same may succeed later. What Postgres, Kafka, AWS or the registry refuse today may be granted tomorrow,
     /// so only what is wrong with the documents, or with the ledger, ends the process.
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Postgres(error) => {
                 !matches!(error, millrace_postgres::Error::Older { .. } | millrace_postgres::Error::Newer { .. })
             }
-            Self::Registry(_) | Self::Kafka(_) => true,
+            Self::Registry(_) | Self::Kafka(_) | Self::Aws(_) => true,
             Self::Aggregate { .. } | Self::Table { .. } | Self::WentBack { .. } => false,
         }
     }
@@ -104,6 +109,11 @@ pub struct Reject {
 impl Reject {
     pub(crate) fn new(code: Code, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
+    }
+
+    /// The same, said of an object.
+    pub(crate) fn about(self, bucket: &str, key: &str) -> Self {
+        Self { reason: format!("s3://{bucket}/{key}: {}", self.reason), ..self }
     }
 
     pub(crate) fn corrupt(reason: impl std::fmt::Display) -> Self {

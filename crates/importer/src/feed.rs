@@ -25,6 +25,8 @@ pub enum Kind {
 pub struct Feed {
     /// What its records are.
     pub kind: Kind,
+    /// `scores`, `verdicts` or `objects`: in names of threads and metrics.
+    pub name: &'static str,
     /// The pipeline's name.
     pub pipeline: String,
     /// Where the records are read.
@@ -53,9 +55,16 @@ impl Feed {
             .map_or_else(Vec::new, |import| vec![Self::scores(pipeline, import), Self::verdicts(pipeline, import)])
     }
 
+    /// The same table, filled from files of S3: none where the document has no `import`.
+    pub fn of_objects(pipeline: &Pipeline) -> Option<Self> {
+        let scores = Self::scores(pipeline, pipeline.spec.import.as_ref()?);
+        Some(Self { name: "objects", group: pipeline.group("importer-objects"), ..scores })
+    }
+
     fn scores(pipeline: &Pipeline, import: &Import) -> Self {
         Self {
             kind: Kind::Scores,
+            name: "scores",
             pipeline: pipeline.name().to_owned(),
             topic: pipeline.scores_topic(),
             group: pipeline.group("importer-scores"),
@@ -70,20 +79,13 @@ impl Feed {
     fn verdicts(pipeline: &Pipeline, import: &Import) -> Self {
         Self {
             kind: Kind::Verdicts,
+            name: "verdicts",
             topic: pipeline.verdicts_topic(),
             group: pipeline.group("importer-verdicts"),
             table: format!("{}_verdicts", import.table),
             subject: None,
             aggregates: Vec::new(),
             ..Self::scores(pipeline, import)
-        }
-    }
-
-    /// `scores` or `verdicts`: in names of threads and metrics.
-    pub fn name(&self) -> &'static str {
-        match self.kind {
-            Kind::Scores => "scores",
-            Kind::Verdicts => "verdicts",
         }
     }
 

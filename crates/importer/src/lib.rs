@@ -30,6 +30,7 @@ mod dead;
 mod error;
 mod intake;
 mod isolate;
+mod objects;
 mod patience;
 mod plans;
 mod storer;
@@ -44,5 +45,7 @@ pub use stream::serve;
 pub const SCHEMA: &str = "importer";
 
 /// The migrations of that schema.
-pub const MIGRATIONS: &millrace_postgres::migrate::Embedded =
-    &[("V1__offsets", include_str!("../migrations/V1__offsets.sql"))];
+pub const MIGRATIONS: &millrace_postgres::migrate::Embedded = &[
+    ("V1__offsets", include_str!("../migrations/V1__offsets.sql")),
+    ("V2__objects", include_str!("../migrations/V2__objects.sql")),
+];

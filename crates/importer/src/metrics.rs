@@ -1,4 +1,4 @@
-//! What the importer measures. Every instrument has the labels `pipeline` and `feed` (`scores`, `verdicts`).
+//! What the importer measures. Every instrument has the labels `pipeline` and `feed` (`scores`, `verdicts`, `objects`).
 
 use opentelemetry::{
     KeyValue,
@@ -25,6 +25,16 @@ pub const LAG: &str = "importer_lag_records";
 pub const FENCED: &str = "importer_fenced_batches_total";
 /// Failed tries, by `error`: each is followed by another.
 pub const RETRIES: &str = "importer_retries_total";
+/// Records of objects that could not be stored.
+pub const DEAD_ROWS: &str = "importer_object_dead_rows_total";
+/// Messages that were received, of which one may be received several times.
+pub const MESSAGES: &str = "importer_messages_total";
+/// Objects that messages spoke of, by `outcome`: imported, already (in), gone, busy (at another importer).
+pub const OBJECTS: &str = "importer_objects_total";
+/// Tries of a message that failed for a reason of its own; it came again.
+pub const FAILED: &str = "importer_failed_messages_total";
+/// Messages that were dead-lettered, by `code`.
+pub const BURIED: &str = "importer_dead_messages_total";
 /// 1 while the feed waits for Postgres, Kafka or the registry.
 pub const HELD_BACK: &str = "importer_held_back";
 
@@ -43,6 +53,43 @@ pub struct Metrics {
     fenced: Counter<u64>,
     retries: Counter<u64>,
     held_back: Gauge<u64>,
+    dead_rows: Counter<u64>,
+}
+
+/// The instruments of a queue of notifications.
+#[derive(Clone)]
+pub struct ObjectMetrics {
+    messages: Counter<u64>,
+    objects: Counter<u64>,
+    failed: Counter<u64>,
+    buried: Counter<u64>,
+}
+
+impl ObjectMetrics {
+    pub(crate) fn new(meter: &Meter) -> Self {
+        Self {
+            messages: meter.u64_counter(MESSAGES).build(),
+            objects: meter.u64_counter(OBJECTS).build(),
+            failed: meter.u64_counter(FAILED).build(),
+            buried: meter.u64_counter(BURIED).build(),
+        }
+    }
+
+    pub(crate) fn received(&self) {
+        self.messages.add(1, &[]);
+    }
+
+    pub(crate) fn object(&self, outcome: &'static str) {
+        self.objects.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failed.add(1, &[]);
+    }
+
+    pub(crate) fn buried(&self, code: millrace_core::Code) {
+        self.buried.add(1, &[KeyValue::new("code", code.as_str())]);
+    }
 }
 
 impl Metrics {
@@ -61,6 +108,13 @@ impl Metrics {
             fenced: meter.u64_counter(FENCED).build(),
             retries: meter.u64_counter(RETRIES).build(),
             held_back: meter.u64_gauge(HELD_BACK).build(),
+            dead_rows: meter.u64_counter(DEAD_ROWS).build(),
+        }
+    }
+
+    pub(crate) fn dead_rows(&self, rows: u64) {
+        if rows > 0 {
+            self.dead_rows.add(rows, &self.labels);
         }
     }
 

@@ -156,7 +156,10 @@ impl Plan {
                     continue;
                 }
                 Take::ImportedFrom => {
-                    stamp.imported_from.map_or_else(|| out.null(), |object| out.i64(object));
+                    match stamp.imported_from {
+                        Some(object) => out.i64(object),
+                        None => out.null(),
+                    }
                     continue;
                 }
             };

@@ -94,8 +94,7 @@ impl Plans {
         if newer || learned || !planned || self.shape.is_none() {
             self.compile().await?;
         }
-        let shape =
-            self.shape.clone().unwrap_or_else(|| Arc::new(Shape::new(&self.feed.table, Vec::new(), &[], None, &[])));
+        let shape = self.shape().unwrap_or_else(|| Arc::new(self.none()));
         if missing.is_empty() {
             return Ok((Arc::clone(&self.set), shape));
         }
@@ -103,6 +102,38 @@ impl Plans {
         let mut set = PlanSet::clone(&self.set);
         set.extend(missing.into_iter().map(|(schema, reject)| (schema, Err(reject))));
         Ok((Arc::new(set), shape))
+    }
+
+    /// The shape of the table, where it is known.
+    pub(crate) fn shape(&self) -> Option<Arc<Shape>> {
+        self.shape.clone()
+    }
+
+    /// The plan for records of a file that has its writer's schema in it, and the shape that it is for.
+    pub(crate) async fn of_file(&mut self, writer: &Schema) -> Result<(Result<Arc<Plan>, Reject>, Arc<Shape>)> {
+        let schema = SchemaRef::Guid(writer.guid());
+        let mut newer = self.look().await?;
+        if !self.writers.contains_key(&schema) {
+            self.is_newest(writer).await?;
+            self.make_room(&HashSet::new());
+            self.writers.insert(schema, writer.clone());
+            newer = true;
+        }
+        if newer || self.shape.is_none() {
+            self.compile().await?;
+        }
+        let plan = self.set.get(&schema).cloned();
+        let plan = plan.unwrap_or_else(|| Err(Reject::corrupt("its schema was forgotten a moment ago")));
+        match self.shape() {
+            Some(shape) => Ok((plan, shape)),
+            // No schema gives a table yet: then this one does not either.
+            None => Ok((plan.and_then(|_| Err(Reject::corrupt("its schema gives no table"))), Arc::new(self.none()))),
+        }
+    }
+
+    /// A table that nothing can be stored in.
+    fn none(&self) -> Shape {
+        Shape::new(&self.feed.table, Vec::new(), &[], None, &[])
     }
 
     fn make_room(&mut self, needed: &HashSet<SchemaRef>) {

@@ -38,6 +38,8 @@ pub(crate) struct Statements {
     pub(crate) insert: String,
     /// The rest, where later rows take the place of earlier ones.
     pub(crate) replace: Option<Replace>,
+    /// What an object needs beside that, where later rows take the place of earlier ones.
+    pub(crate) rewrite: Option<Rewrite>,
     pub(crate) aggregates: Vec<Add>,
 }
 
@@ -48,6 +50,17 @@ pub(crate) struct Replace {
     pub(crate) keep: String,
     /// Puts the new ones in their place.
     pub(crate) update: String,
+}
+
+/// The rows of one object.
+#[derive(Debug)]
+pub(crate) struct Rewrite {
+    /// Takes those that are there away, and keeps them: the object's number is `$1`.
+    pub(crate) remove: String,
+    /// Whether the stage has an id twice.
+    pub(crate) repeats: String,
+    /// Leaves of each id the row that stays: the latest, of equals the first.
+    pub(crate) unique: String,
 }
 
 /// What one aggregate takes from a transaction.
@@ -126,6 +139,7 @@ impl Statements {
                 "INSERT INTO {table} ({names}) SELECT {names} FROM {STAGE} ON CONFLICT ({keys}) DO NOTHING"
             ),
             replace: rank.map(|rank| Replace::new(table, columns, key, rank)),
+            rewrite: rank.map(|rank| Rewrite::new(table, &names, &keys, rank)),
             aggregates: groupings.iter().map(add).collect(),
         }
     }
@@ -152,10 +166,28 @@ impl Replace {
                 same(key, "t", "s"),
             ),
             update: format!(
-                "UPDATE {table} t SET {} FROM {STAGE} s JOIN {REPLACED} r ON {} WHERE {}",
+                "UPDATE {table} t SET {} FROM {STAGE} s JOIN {REPLACED} r ON {} WHERE {} AND NOT {OURS}",
                 set.join(", "),
                 same(key, "r", "s"),
                 same(key, "t", "s"),
+            ),
+        }
+    }
+}
+
+impl Rewrite {
+    /// `names` are the table's columns and `keys` those of its key, as SQL writes them.
+    fn new(table: &str, names: &str, keys: &str, rank: &str) -> Self {
+        Self {
+            remove: format!(
+                "WITH gone AS (DELETE FROM {table} WHERE imported_from = $1 RETURNING {names}) \
+                 INSERT INTO {REPLACED} ({names}) SELECT {names} FROM gone"
+            ),
+            repeats: format!("SELECT EXISTS (SELECT FROM {STAGE} GROUP BY {keys} HAVING count(*) > 1)"),
+            unique: format!(
+                "DELETE FROM {STAGE} s USING (SELECT ctid, row_number() OVER (PARTITION BY {keys} ORDER BY {} DESC, ctid) AS place \
+                 FROM {STAGE}) r WHERE s.ctid = r.ctid AND r.place > 1",
+                quote_ident(rank)
             ),
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     dead,
     error::{Error, Reject, Result},
     feed::Feed,
-    isolate,
+    isolate::{self, BatchTrial},
     patience::Waiting,
     store::{End, Session, Stored},
 };
@@ -115,7 +115,9 @@ impl Storer {
             }
             Err(error) if error.is_fenced() => self.catch_up(&session, work).await?,
             Err(error) if error.is_data() => {
-                let bad = isolate::bad_rows(&mut session, &work.prepared, &choice).await?;
+                let tried = choice.ranges.iter().cloned().flatten().collect();
+                let mut trial = BatchTrial { session: &mut session, shape, batches, rows };
+                let bad = isolate::bad_rows(tried, &mut trial).await?;
                 if bad.is_empty() {
                     return Err(error);
                 }

@@ -91,10 +91,10 @@ pub fn serve(parts: &Parts, feeds: Vec<Feed>, process: &mut Process) -> anyhow::
     let admin = Admin::new(&parts.kafka).context("make the admin client")?;
     for feed in feeds {
         let feed = Arc::new(feed);
-        let metrics = Metrics::new(&process.meter(), &feed.pipeline, feed.name());
-        let name = format!("{} {}", feed.pipeline, feed.name());
+        let metrics = Metrics::new(&process.meter(), &feed.pipeline, feed.name);
+        let name = format!("{} {}", feed.pipeline, feed.name);
         let source = source(parts, &feed, process).with_context(|| format!("read {}", feed.topic))?;
-        let ready = process.readiness(feed.name());
+        let ready = process.readiness(feed.name);
         let (parts, feed_of_lag, metrics_of_lag) = (parts.clone(), Arc::clone(&feed), metrics.clone());
         let producer = producer.clone();
         process.spawn(name.clone(), BUDGET, move |shutdown| async move {
@@ -115,7 +115,7 @@ fn source(parts: &Parts, feed: &Feed, process: &Process) -> millrace_kafka::Resu
         max_records: (parts.batch_records / QUEUE).max(1),
         linger: parts.batch_linger,
         queue: QUEUE,
-        ..SourceConfig::new(format!("importer-{}", feed.name()), feed.group.clone(), vec![feed.topic.clone()])
+        ..SourceConfig::new(format!("importer-{}", feed.name), feed.group.clone(), vec![feed.topic.clone()])
     };
     Source::new(&parts.kafka, config, Some(&process.meter()))
 }

@@ -1,6 +1,9 @@
 //! Which column a writer's schema gives which field to, before anybody has looked at the table.
 
-use millrace_core::{Code, record::VERDICT_SCHEMA};
+use millrace_core::{
+    Code,
+    record::{IMPORTED_FROM, VERDICT_SCHEMA},
+};
 use millrace_schema::{
     FieldPath, Record, Schema,
     columns::{self, Column},
@@ -82,7 +85,7 @@ fn origin(column: &Column, from: impl FnOnce(FieldPath) -> Origin) -> Origin {
     match &column.path {
         Some(path) => from(FieldPath::from_segments([scored::EVENT_FIELD].into_iter().chain(path.segments()))),
         None if column.name == "imported_at" => Origin::ImportedAt,
-        None if column.name == "imported_from" => Origin::ImportedFrom,
+        None if column.name == IMPORTED_FROM => Origin::ImportedFrom,
         None => from(FieldPath::from_segments([&column.name])),
     }
 }

@@ -9,7 +9,7 @@ mod error;
 mod sql;
 mod sql_type;
 
-use millrace_core::record::SYSTEM_COLUMNS;
+use millrace_core::record::{IMPORTED_FROM, SYSTEM_COLUMNS};
 
 use crate::{FieldPath, Kind, NodeId, Schema};
 
@@ -78,12 +78,12 @@ pub fn of(event: &Schema) -> Result<Vec<Column>, Error> {
 fn system_column(name: &str) -> Column {
     let sql_type = match name {
         "received_at" | "scored_at" | "imported_at" => SqlType::Timestamptz,
-        "imported_from" => SqlType::BigInt,
+        IMPORTED_FROM => SqlType::BigInt,
         "score" => SqlType::Double,
         "reasons" => SqlType::Jsonb,
         _ => SqlType::Text,
     };
-    Column { name: name.to_owned(), sql_type, path: None, node: None, nullable: name == "imported_from" }
+    Column { name: name.to_owned(), sql_type, path: None, node: None, nullable: name == IMPORTED_FROM }
 }
 
 fn check_name(name: &str) -> Result<(), Error> {

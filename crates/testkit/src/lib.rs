@@ -14,6 +14,7 @@
 mod aws;
 mod database;
 mod eventually;
+mod flaky;
 mod python;
 mod receiver;
 mod registry;
@@ -22,6 +23,7 @@ mod world;
 
 pub use aws::{Bucket, queue};
 pub use database::Database;
+pub use flaky::Flaky;
 pub use python::confluent_python;
 pub use registry::Registry;
 pub use sender::{Outcome, Sender};

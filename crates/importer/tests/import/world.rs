@@ -75,6 +75,11 @@ impl Score {
         self
     }
 
+    /// The same, as a record of a file of scored events.
+    pub(crate) fn datum(&self, event: &Schema) -> Vec<u8> {
+        self.value(0, event).split_off(5)
+    }
+
     /// The value under a schema of scored events.
     pub(crate) fn value(&self, id: u32, event: &Schema) -> Vec<u8> {
         let mut out = vec![0];
@@ -170,18 +175,22 @@ impl World {
     pub(crate) fn command(&self, command: &str) -> Command {
         let mut importer = Command::new(env!("CARGO_BIN_EXE_millrace-importer"));
         importer.arg(command).env("DATABASE_URL", &self.database_url).env("MILLRACE_LOG", "warn");
+        if command != "migrate" {
+            importer.env("MILLRACE_PIPELINES", self.document()).env("MILLRACE_REGISTRY_HTTP", self.registry.url());
+        }
         if command == "stream" {
-            importer
-                .env("KAFKA_BOOTSTRAP_SERVERS", brokers())
-                .env("MILLRACE_PIPELINES", self.document())
-                .env("MILLRACE_REGISTRY_HTTP", self.registry.url())
-                .args(["--kafka-set", "session.timeout.ms=6000", "--kafka-set", "heartbeat.interval.ms=1000"]);
+            importer.env("KAFKA_BOOTSTRAP_SERVERS", brokers()).args([
+                "--kafka-set",
+                "session.timeout.ms=6000",
+                "--kafka-set",
+                "heartbeat.interval.ms=1000",
+            ]);
         }
         importer
     }
 
     pub(crate) fn stream(&self) -> Importer {
-        Importer(self.command("stream").spawn().unwrap())
+        Importer::spawn(self.command("stream"))
     }
 
     /// Sends values to a topic, each to a partition that is a function of its place.
@@ -305,7 +314,8 @@ fn document(name: &str, aggregates: &str) -> String {
          \x20 topics: {{partitions: 4, replication: 1, min_insync: 1, retention: 7d}}\n\
          \x20 events: {{subject: {name}.events-value, schema: event.avsc, time: at}}\n\
          \x20 scoring: {{model: m}}\n\
-         \x20 import: {{table: mail, aggregates: [{aggregates}]}}\n"
+         \x20 import: {{table: mail, aggregates: [{aggregates}]}}\n\
+         \x20 batch: {{inbox: in/, scores: scores/}}\n"
     )
 }
 
@@ -318,6 +328,10 @@ fn brokers() -> String {
 pub(crate) struct Importer(Child);
 
 impl Importer {
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
