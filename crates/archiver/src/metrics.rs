@@ -11,7 +11,7 @@ pub(crate) const RECORDS: &str = "archiver_records_total";
 pub(crate) const BYTES: &str = "archiver_bytes_total";
 /// Records whose values are of no known schema, and are kept as bytes.
 pub(crate) const UNKNOWN: &str = "archiver_unknown_records_total";
-/// Windows that were committed, by `end`: `bytes`, `age`, `hour`, `files`, `idle`.
+/// Windows that were committed, by `end`: `bytes`, `age`, `hour`, `files`, `idle`, `lost`.
 pub(crate) const WINDOWS: &str = "archiver_windows_total";
 /// Offsets that had left the topic before they were archived.
 pub(crate) const LOST: &str = "archiver_lost_offsets_total";

@@ -84,6 +84,8 @@ impl Archived {
     async fn once(&self, metrics: &Metrics, shutdown: &Shutdown) -> Result<()> {
         let config = SourceConfig {
             queue: 1,
+            // It keeps what is in the topic, whoever that is for.
+            redriven_for_others: true,
             ..SourceConfig::new(format!("archiver {}", self.topic), self.group.clone(), vec![self.topic.clone()])
         };
         let mut source = Source::new(&self.kafka, config, Some(&self.meter))?;
@@ -140,8 +142,8 @@ impl Ours<'_> {
             let Archived { lake, bucket, objects, registry, .. } = self.of;
             let folder = Folder::new(&lake.prefix, &partition.topic, partition.topic_id, partition.partition);
             let chain = Chain { objects: objects.clone(), bucket: bucket.clone(), folder };
-            // One whose leader is away has no answer, and is not to be taken for one that begins at 0.
-            let there = there.get(&partition.partition).copied().ok_or(Error::NoBeginning(partition.partition))?;
+            // One that is not among them was made since.
+            let there = there.get(&partition.partition).copied().unwrap_or_default();
             let end = match chain.end().await? {
                 Some(end) => end,
                 None => chain.origin(there).await?,

@@ -74,6 +74,38 @@ async fn one_that_was_thought_dead_archives_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_leaves_the_topic_under_an_archiver_is_named_and_the_rest_is_there() {
+    let world = World::new(AGE).await;
+    let plain = |n: usize| Sent { partition: 0, value: Some(b"text".to_vec()), ..Sent::number(n, START) };
+    world.registry.set_away(true);
+    let archiver = world.begin(None);
+    world.wait_until_begun(0).await;
+    // The first waits for its schema, and the others behind it until nothing more is read.
+    world.send(&[Sent { partition: 0, ..Sent::number(0, START) }]).await;
+    for n in 1..8 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        world.send(&[plain(n)]).await;
+    }
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    world.send(&(8..200).map(plain).collect::<Vec<_>>()).await;
+    world.admin.delete_records(&world.topic(), &[(0, 150)].into()).await.unwrap();
+    world.registry.set_away(false);
+
+    let lost = world.wait_until_lost(0).await;
+    assert_eq!(lost.last, 149);
+    assert!((1..=8).contains(&lost.first), "what was in hand is there: {lost:?}");
+    let archived: Vec<i64> = world.archived().await.into_keys().map(|(_, offset)| offset).collect();
+    assert_eq!(archived, (0..lost.first).chain(150..200).collect::<Vec<_>>());
+    // One that begins later names what is gone as well.
+    archiver.kill();
+    world.send(&(200..300).map(plain).collect::<Vec<_>>()).await;
+    world.admin.delete_records(&world.topic(), &[(0, 250)].into()).await.unwrap();
+    let _archiver = world.begin(None);
+    let lost = world.wait_until_lost(1).await;
+    assert_eq!((lost.first, lost.last), (200, 249));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_s3_that_fails_one_call_in_ten_loses_nothing() {
     const RECORDS: usize = 10_000;
     let world = Arc::new(World::new(AGE).await);

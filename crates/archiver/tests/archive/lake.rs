@@ -20,10 +20,14 @@ pub(crate) struct Found {
 }
 
 impl World {
+    /// Where a partition is in the lake.
+    pub(crate) fn folder(&self, partition: i32) -> Folder {
+        Folder::new("lake", &self.topic(), self.topic_id, partition)
+    }
+
     /// The manifests of a partition, in the order of their names.
     pub(crate) async fn manifests(&self, partition: i32) -> Vec<Manifest> {
-        let folder = Folder::new("lake", &self.topic(), self.topic_id, partition);
-        let objects = Args::default().client().objects();
+        let (folder, objects) = (self.folder(partition), Args::default().client().objects());
         let mut keys = Vec::new();
         objects.walk(self.bucket.name(), folder.path(), None, |object| keys.push(object.key)).await.unwrap();
         let mut manifests = Vec::new();
