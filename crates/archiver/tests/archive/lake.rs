@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use millrace_aws::{Args, Wanted};
-use millrace_lake::{Audit, Folder, Manifest, audit};
+use jiff::Timestamp;
+use millrace_aws::{Args, Object, Wanted};
+use millrace_lake::{Audit, Complete, Folder, Manifest, TopicFolder, audit};
 use millrace_schema::{Guid, archived, container};
 
 use crate::world::{PARTITIONS, World};
@@ -23,6 +24,22 @@ impl World {
     /// Where a partition is in the lake.
     pub(crate) fn folder(&self, partition: i32) -> Folder {
         Folder::new("lake", &self.topic(), self.topic_id, partition)
+    }
+
+    /// The markers of hours that are complete, by the hour.
+    pub(crate) async fn markers(&self) -> BTreeMap<Timestamp, Complete> {
+        let folder = TopicFolder::new("lake", &self.topic(), self.topic_id);
+        let objects = Args::default().client().objects();
+        let mut hours = Vec::new();
+        let visit = |object: Object| hours.push((folder.hour_of(&object.key).unwrap(), object.key));
+        objects.walk(self.bucket.name(), &folder.complete(), None, visit).await.unwrap();
+        let mut markers = BTreeMap::new();
+        for (hour, key) in hours {
+            let body = objects.read(self.bucket.name(), &key, Wanted::default()).await.unwrap();
+            let marker = Complete::read(&key, hour, &body.all(1 << 20).await.unwrap()).unwrap();
+            markers.insert(hour, marker);
+        }
+        markers
     }
 
     /// The manifests of a partition, in the order of their names.
