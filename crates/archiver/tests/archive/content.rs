@@ -82,7 +82,8 @@ async fn windows_end_by_size_and_an_archiver_that_is_stopped_leaves_nothing_half
             Sent { partition: 0, value: Some(value), ..Sent::number(n, START) }
         })
         .collect();
-    world.send(&records).await;
+    let (early, later) = records.split_at(400);
+    world.send(early).await;
     let archiver = world.begin(None);
     while world.manifests(0).await.len() < 3 {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -93,6 +94,8 @@ async fn windows_end_by_size_and_an_archiver_that_is_stopped_leaves_nothing_half
     let before = world.manifests(0).await;
     let archived = world.archived().await;
     assert_eq!(archived.len() as u64, before.iter().map(|it| it.records).sum::<u64>());
+    assert!(archived.len() < early.len(), "nothing was open");
+    world.send(later).await;
 
     // Another ends windows where the first would have.
     let _archiver = world.begin(None);

@@ -1,6 +1,6 @@
 //! What is in the lake, read as anybody could.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use millrace_aws::{Args, Object, Wanted};
@@ -24,6 +24,20 @@ impl World {
     /// Where a partition is in the lake.
     pub(crate) fn folder(&self, partition: i32) -> Folder {
         Folder::new("lake", &self.topic(), self.topic_id, partition)
+    }
+
+    /// Who has written files of each window of a partition, committed or not.
+    pub(crate) async fn writers(&self, partition: i32) -> BTreeMap<String, BTreeSet<String>> {
+        let (folder, objects) = (self.folder(partition), Args::default().client().objects());
+        let mut writers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let visit = |object: Object| {
+            let name = object.key.strip_prefix(folder.path()).unwrap();
+            if let [first, writer, _] = name.split('-').collect::<Vec<_>>()[..] {
+                writers.entry(first.to_owned()).or_default().insert(writer.to_owned());
+            }
+        };
+        objects.walk(self.bucket.name(), folder.path(), None, visit).await.unwrap();
+        writers
     }
 
     /// The markers of hours that are complete, by the hour.

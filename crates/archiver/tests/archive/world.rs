@@ -73,6 +73,11 @@ pub(crate) fn framed(id: u32, datum: &[u8]) -> Vec<u8> {
 impl World {
     /// Windows of a mebibyte or `age` seconds.
     pub(crate) async fn new(age: u64) -> Self {
+        Self::with_roll(1 << 20, age).await
+    }
+
+    /// Windows of so many bytes or `age` seconds.
+    pub(crate) async fn with_roll(bytes: usize, age: u64) -> Self {
         let client = Args::plaintext(brokers()).client().unwrap();
         let name = format!("archiver-{}", &Uuid::new_v4().simple().to_string()[..12]);
         let registry = Registry::start().await.unwrap();
@@ -94,7 +99,7 @@ impl World {
             "apiVersion: millrace.dev/v1\nkind: Pipeline\nmetadata: {{name: {name}}}\nspec:\n\
              \x20 topics: {{partitions: {PARTITIONS}, replication: 1, min_insync: 1, retention: 7d}}\n\
              \x20 events: {{subject: {name}.events-value, schema: event.avsc}}\n\
-             \x20 lake: {{prefix: lake, roll: {{bytes: 1048576, age: {age}s}}}}\n"
+             \x20 lake: {{prefix: lake, roll: {{bytes: {bytes}, age: {age}s}}}}\n"
         );
         std::fs::write(folder.path().join("pipeline.yaml"), document).unwrap();
         // A topic that was made a moment ago may not be known everywhere.
