@@ -23,11 +23,13 @@ pub(super) struct Buffer {
     records: Vec<Record>,
     bytes: usize,
     since: Option<Instant>,
+    /// What the consumer says of its position may be of when the partition was ours before.
+    is_fresh: bool,
 }
 
 impl Buffer {
     pub(super) fn new(partition: Partition, start: i64) -> Self {
-        Self { partition, start, next: start, records: Vec::new(), bytes: 0, since: None }
+        Self { partition, start, next: start, records: Vec::new(), bytes: 0, since: None, is_fresh: true }
     }
 
     /// Whether a record of that offset is due; one that was seen already comes again after a pause or a reset.
@@ -38,6 +40,7 @@ impl Buffer {
     /// Takes a record. One that is for another group counts as read and is not kept.
     pub(super) fn push(&mut self, offset: i64, record: Option<Record>, now: Instant) {
         self.next = offset + 1;
+        self.is_fresh = false;
         self.since.get_or_insert(now);
         if let Some(record) = record {
             self.bytes += record.size();
@@ -45,9 +48,18 @@ impl Buffer {
         }
     }
 
+    /// The consumer has no position: from here on, one that it has is of now.
+    pub(super) fn begin(&mut self) {
+        self.is_fresh = false;
+    }
+
+    pub(super) fn is_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
     /// Where the consumer is: there are no records before.
     pub(super) fn pass(&mut self, next: i64, now: Instant) {
-        if next > self.next {
+        if next > self.next && !self.is_fresh {
             self.next = next;
             self.since.get_or_insert(now);
         }
@@ -161,8 +173,10 @@ mod tests {
     fn what_is_at_the_end_and_no_record_is_told_and_what_was_passed_is_not_passed_again() {
         let now = Instant::now();
         let mut buffer = buffer(5);
+        buffer.pass(700, now);
+        buffer.begin();
         buffer.pass(5, now);
-        assert!(!buffer.is_due(BOUNDS, now + BOUNDS.linger), "nothing has come");
+        assert!(!buffer.is_due(BOUNDS, now + BOUNDS.linger) && buffer.expects(5), "nothing has come");
         buffer.push(5, Some(record(5, Vec::new())), now);
         buffer.pass(8, now);
         buffer.pass(3, now);

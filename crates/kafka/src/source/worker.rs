@@ -409,6 +409,9 @@ impl Worker {
 
     /// Reads one record and what else is there, as long as no batch is full.
     fn read(&mut self) -> Result<()> {
+        if self.buffers.values().any(Buffer::is_fresh) {
+            self.pass(Instant::now());
+        }
         let mut timeout = POLL;
         let now = Instant::now();
         while let Some(polled) = self.consumer.poll(timeout) {
@@ -444,6 +447,10 @@ impl Worker {
     }
 
     /// At the ends of partitions: markers of transactions are no records, and are passed as if they were.
+    ///
+    /// A partition that came a moment ago may still have the position of when it was given up, which would skip records.
+    /// Positions move only when the consumer is polled: one that is none before that, and after the partition came, will be
+    /// of now. One that is never seen to be none is not believed before a record has come.
     fn pass(&mut self, now: Instant) {
         let positions = match self.consumer.position() {
             Ok(positions) => positions,
@@ -452,8 +459,10 @@ impl Worker {
         };
         for element in positions.elements() {
             let key = (Arc::from(element.topic()), element.partition());
-            if let (Some(buffer), Offset::Offset(next)) = (self.buffers.get_mut(&key), element.offset()) {
-                buffer.pass(next, now);
+            match (self.buffers.get_mut(&key), element.offset()) {
+                (Some(buffer), Offset::Offset(next)) => buffer.pass(next, now),
+                (Some(buffer), _) => buffer.begin(),
+                (None, _) => {}
             }
         }
     }
