@@ -3,6 +3,7 @@
 
 mod architecture;
 mod faults;
+mod lake;
 mod mail;
 mod poison;
 mod traces;

@@ -48,9 +48,16 @@ impl Chain {
         if self.objects.put_new(&self.bucket, &key, there.to_string()).await? {
             return Ok(there);
         }
-        let said = self.get(&key).await?.unwrap_or_default();
+        let said = self.said_origin().await?;
+        said.ok_or_else(|| millrace_lake::Error::new(&key, "was there, and is not any more").into())
+    }
+
+    /// Where the first window begins, if that is settled.
+    pub(crate) async fn said_origin(&self) -> Result<Option<i64>> {
+        let key = self.folder.origin();
+        let Some(said) = self.get(&key).await? else { return Ok(None) };
         let said = std::str::from_utf8(&said).ok().and_then(|said| said.trim().parse().ok());
-        said.ok_or_else(|| millrace_lake::Error::new(&key, "is not an offset").into())
+        said.map(Some).ok_or_else(|| millrace_lake::Error::new(&key, "is not an offset").into())
     }
 
     /// Commits a window, unless there is one with its first offset.
@@ -88,7 +95,8 @@ impl Chain {
         Ok(newest)
     }
 
-    async fn read(&self, first: i64) -> Result<Option<Manifest>> {
+    /// The manifest of the window that begins with that offset.
+    pub(crate) async fn read(&self, first: i64) -> Result<Option<Manifest>> {
         let key = self.folder.manifest(first);
         match self.get(&key).await? {
             Some(json) => Ok(Some(Manifest::read(&self.folder, &key, &json)?)),
@@ -97,10 +105,15 @@ impl Chain {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        match self.objects.read(&self.bucket, key, Wanted::default()).await {
-            Ok(body) => Ok(Some(body.all(MAX_MANIFEST).await?)),
-            Err(error) if error.kind() == Kind::Missing => Ok(None),
-            Err(error) => Err(Error::Aws(error)),
-        }
+        get(&self.objects, &self.bucket, key).await
+    }
+}
+
+/// What a small object has; none where it is not there.
+pub(crate) async fn get(objects: &Objects, bucket: &str, key: &str) -> Result<Option<Vec<u8>>> {
+    match objects.read(bucket, key, Wanted::default()).await {
+        Ok(body) => Ok(Some(body.all(MAX_MANIFEST).await?)),
+        Err(error) if error.kind() == Kind::Missing => Ok(None),
+        Err(error) => Err(Error::Aws(error)),
     }
 }

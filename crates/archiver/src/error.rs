@@ -26,9 +26,6 @@ pub enum Error {
     /// What the chain has cannot be read here.
     #[error(transparent)]
     Manifest(#[from] millrace_lake::Error),
-    /// The brokers do not say where the partition begins.
-    #[error("the brokers do not say what the first offset of partition {0} is")]
-    NoBeginning(i32),
     /// Somebody else has archived this partition meanwhile, up to another offset.
     #[error(
         "{topic}/{partition}: offsets from {first} on were archived by another, up to {theirs}; going on from there"
@@ -54,7 +51,7 @@ impl Error {
             Self::Registry(error) => error.code(),
             Self::Archived(_) | Self::Container(_) => Code::Internal,
             Self::Manifest(_) => Code::Corrupt,
-            Self::NoBeginning(_) | Self::Overtaken { .. } => Code::Unavailable,
+            Self::Overtaken { .. } => Code::Unavailable,
         }
     }
 
@@ -67,7 +64,6 @@ impl Error {
             Self::Archived(_) => "archived",
             Self::Container(_) => "container",
             Self::Manifest(_) => "manifest",
-            Self::NoBeginning(_) => "no_beginning",
             Self::Overtaken { .. } => "overtaken",
         }
     }

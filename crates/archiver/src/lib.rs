@@ -6,6 +6,7 @@
 //!                     Cutter   where the window ends, by offsets and times of records
 //!                     Window   its files, one for each hour and schema, written in parts while they come about
 //!                     Chain    the manifest, put where there is none: that is the commit
+//! ends, chains --> Announcer: which hours are complete
 //! ```
 //!
 //! A window that is not committed was never there: whoever has the partition next reads it again, from where the chain ends.
@@ -14,6 +15,7 @@
 mod args;
 mod chain;
 mod error;
+mod hours;
 mod metrics;
 mod partition;
 mod schemas;

@@ -43,7 +43,7 @@ struct Open {
     cutter: Cutter,
     /// The first offset that it does not account for.
     next: i64,
-    /// When it ends by the clock; none while nothing is in it.
+    /// When it ends by the clock; none while it accounts for nothing.
     until: Option<Instant>,
 }
 
@@ -52,8 +52,13 @@ impl Worker {
     /// its chain ends.
     pub(crate) async fn run(mut self, start: i64, mut batches: mpsc::Receiver<Batch>) -> Result<()> {
         let first = self.lost.map_or(start, |lost| lost.first.min(start));
-        let window = Window::new(first, self.lost.take());
-        let mut open = Open { window, cutter: Cutter::new(&self.roll), next: start, until: None };
+        let mut open = Open {
+            // What is lost is told also where nothing comes any more.
+            until: self.lost.map(|_| self.by_the_clock()),
+            window: Window::new(first, self.lost.take()),
+            cutter: Cutter::new(&self.roll),
+            next: start,
+        };
         loop {
             tokio::select! {
                 batch = batches.recv() => match batch {
@@ -68,6 +73,13 @@ impl Worker {
     }
 
     async fn take(&mut self, open: &mut Open, batch: Batch) -> Result<()> {
+        if batch.lost {
+            // What is in hand may have left the topic as well: it is kept, and the next window says what is nowhere.
+            if open.next > open.window.first() {
+                self.end(open, "lost").await?;
+            }
+            open.window = Window::new(batch.start, Some(Stretch { first: batch.start, last: batch.next_offset - 1 }));
+        }
         for record in &batch.records {
             let value = self.value(record).await?;
             let time = time_of(record);
@@ -86,11 +98,22 @@ impl Worker {
             if value.known.guid.is_none() {
                 self.metrics.unknown();
             }
+            if open.window.is_empty() {
+                open.until = Some(self.by_the_clock());
+            }
             open.window.add(&self.chain, &self.partition, record, value).await?;
-            open.until.get_or_insert_with(|| Instant::now() + Duration::from(self.roll.age) + self.idle);
         }
         open.next = batch.next_offset;
+        // Markers alone as well: they would be missed when they have left the topic.
+        if open.next > open.window.first() {
+            open.until.get_or_insert_with(|| self.by_the_clock());
+        }
         Ok(())
+    }
+
+    /// When a window that begins now ends without another record.
+    fn by_the_clock(&self) -> Instant {
+        Instant::now() + Duration::from(self.roll.age) + self.idle
     }
 
     /// What a value was written with. While the registry is away, it is waited for.

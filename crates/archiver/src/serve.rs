@@ -30,6 +30,9 @@ pub(crate) struct Serve {
     /// How much later than by its records a window ends by the clock, when no more of them come.
     #[arg(long, env = "MILLRACE_ARCHIVE_IDLE", value_name = "SPAN", default_value = "30s")]
     idle: Span,
+    /// How late records may be: an hour is announced complete this much after all that came of it was archived.
+    #[arg(long, env = "MILLRACE_ARCHIVE_LATENESS", value_name = "SPAN", default_value = "1m")]
+    lateness: Span,
     /// The bucket of the lake.
     #[arg(long, env = "MILLRACE_LAKE_BUCKET", value_name = "BUCKET")]
     bucket: String,
@@ -38,7 +41,7 @@ pub(crate) struct Serve {
 impl Serve {
     /// Archives until a signal ends it.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let Self { runtime, kafka, aws, registry, pipelines, idle, bucket } = self;
+        let Self { runtime, kafka, aws, registry, pipelines, idle, lateness, bucket } = self;
         let pipelines = Pipeline::load_all(&pipelines)?;
         let lakes: Vec<_> = pipelines.iter().filter_map(|it| Some((it, it.spec.lake.clone()?))).collect();
         if lakes.is_empty() {
@@ -57,6 +60,7 @@ impl Serve {
                     lake: lake.clone(),
                     bucket: bucket.clone(),
                     idle: idle.into(),
+                    lateness: lateness.into(),
                     kafka: kafka.clone(),
                     admin: admin.clone(),
                     objects: objects.clone(),

@@ -3,13 +3,14 @@
 use std::{collections::HashMap, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use jiff::SignedDuration;
 use millrace_aws::Objects;
 use millrace_core::pipeline::Lake;
 use millrace_kafka::{
     Admin, Client, Source,
     source::{Batch, Event, Partition, SourceConfig},
 };
-use millrace_lake::{Folder, Stretch};
+use millrace_lake::{Folder, Stretch, TopicFolder};
 use millrace_runtime::{Ready, Shutdown};
 use millrace_schema::client;
 use opentelemetry::metrics::Meter;
@@ -21,6 +22,7 @@ use tokio::{
 use crate::{
     chain::Chain,
     error::{Error, Result},
+    hours::Announcer,
     metrics::Metrics,
     partition::Worker,
     schemas::Schemas,
@@ -28,6 +30,8 @@ use crate::{
 
 /// How long leaving the group may take.
 const CLOSE: Duration = Duration::from_secs(5);
+/// Who has this partition announces the topic's hours.
+const FIRST: i32 = 0;
 /// Batches that wait for a partition.
 const QUEUE: usize = 2;
 
@@ -47,6 +51,8 @@ pub(crate) struct Archived {
     pub(crate) bucket: String,
     /// How much later than by its records a window ends by the clock.
     pub(crate) idle: Duration,
+    /// How late records of an hour may be.
+    pub(crate) lateness: Duration,
     pub(crate) kafka: Client,
     pub(crate) admin: Admin,
     pub(crate) objects: Objects,
@@ -84,13 +90,16 @@ impl Archived {
     async fn once(&self, metrics: &Metrics, shutdown: &Shutdown) -> Result<()> {
         let config = SourceConfig {
             queue: 1,
+            // It keeps what is in the topic, whoever that is for.
+            redriven_for_others: true,
             ..SourceConfig::new(format!("archiver {}", self.topic), self.group.clone(), vec![self.topic.clone()])
         };
         let mut source = Source::new(&self.kafka, config, Some(&self.meter))?;
         // Also one that stands by, and has no partitions.
         self.ready.set(true);
         let (committed, mut commits) = mpsc::unbounded_channel();
-        let mut ours = Ours { of: self, metrics, committed, working: HashMap::new(), tasks: JoinSet::new() };
+        let mut ours =
+            Ours { of: self, metrics, committed, working: HashMap::new(), announcing: None, tasks: JoinSet::new() };
         loop {
             tokio::select! {
                 () = shutdown.wait() => break,
@@ -128,6 +137,8 @@ struct Ours<'a> {
     metrics: &'a Metrics,
     committed: mpsc::UnboundedSender<(Partition, i64)>,
     working: HashMap<Partition, (mpsc::Sender<Batch>, AbortHandle)>,
+    /// Announces complete hours, while the first partition is ours.
+    announcing: Option<AbortHandle>,
     tasks: JoinSet<Result<()>>,
 }
 
@@ -140,8 +151,8 @@ impl Ours<'_> {
             let Archived { lake, bucket, objects, registry, .. } = self.of;
             let folder = Folder::new(&lake.prefix, &partition.topic, partition.topic_id, partition.partition);
             let chain = Chain { objects: objects.clone(), bucket: bucket.clone(), folder };
-            // One whose leader is away has no answer, and is not to be taken for one that begins at 0.
-            let there = there.get(&partition.partition).copied().ok_or(Error::NoBeginning(partition.partition))?;
+            // One that is not among them was made since.
+            let there = there.get(&partition.partition).copied().unwrap_or_default();
             let end = match chain.end().await? {
                 Some(end) => end,
                 None => chain.origin(there).await?,
@@ -167,8 +178,29 @@ impl Ours<'_> {
             let task = self.tasks.spawn(worker.run(start, received));
             self.working.insert(partition.clone(), (batches, task));
             starts.push((partition.clone(), Some(start)));
+            if partition.partition == FIRST {
+                self.announce(partition);
+            }
         }
         Ok(starts)
+    }
+
+    fn announce(&mut self, first: &Partition) {
+        let Archived { topic, lake, bucket, objects, admin, lateness, .. } = self.of;
+        let announcer = Announcer {
+            topic: topic.clone(),
+            topic_id: first.topic_id,
+            folder: TopicFolder::new(&lake.prefix, topic, first.topic_id),
+            bucket: bucket.clone(),
+            objects: objects.clone(),
+            admin: admin.clone(),
+            lateness: SignedDuration::try_from(*lateness).unwrap_or(SignedDuration::MAX),
+            metrics: self.metrics.clone(),
+        };
+        let task = self.tasks.spawn(announcer.run());
+        if let Some(before) = self.announcing.replace(task) {
+            before.abort();
+        }
     }
 
     /// Hands a batch to its partition's task. It may have failed: then that is told by it.
@@ -186,6 +218,11 @@ impl Ours<'_> {
     fn leave(&mut self, partitions: &[Partition]) {
         for partition in partitions {
             if let Some((_, task)) = self.working.remove(partition) {
+                task.abort();
+            }
+            if partition.partition == FIRST
+                && let Some(task) = self.announcing.take()
+            {
                 task.abort();
             }
         }

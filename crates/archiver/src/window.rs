@@ -63,6 +63,11 @@ impl Window {
         self.first
     }
 
+    /// Whether it has no records.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// Whether it has room for a record of that schema and time.
     pub(crate) fn has_room(&self, known: &Known, time_ms: i64) -> bool {
         let has_file = || self.files.len() < MAX_FILES || self.files.contains_key(&which(known, time_ms));

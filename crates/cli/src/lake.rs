@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     path::PathBuf,
 };
 
@@ -12,7 +13,7 @@ use jiff::Timestamp;
 use millrace_aws::{Object, Objects, Wanted};
 use millrace_core::{Pipeline, Span};
 use millrace_kafka::Admin;
-use millrace_lake::{Audit, DataFile, Finding, Folder, Manifest, audit, hex};
+use millrace_lake::{Audit, Complete, DataFile, Finding, Folder, Late, Manifest, TopicFolder, audit, hex, late};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -81,6 +82,17 @@ struct Report {
     behind: i64,
     /// Data files that are not what their manifests say.
     broken: Vec<String>,
+    /// Records that came after their hour was announced as complete. They are there.
+    late: Vec<Late>,
+}
+
+/// What was noted of a partition beside its manifests: what has to be there, whether it still is or not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Noted {
+    /// The first offset of the first window.
+    origin: Option<i64>,
+    /// An offset that windows have gone beyond.
+    reached: Option<i64>,
 }
 
 /// What is to be removed, or was.
@@ -133,12 +145,17 @@ impl AuditArgs {
         let mut reports = Vec::new();
         for topic in &lake.topics {
             let (beginnings, ends) = (lake.admin.beginnings(topic).await?, lake.admin.moment(topic, 0).await?);
+            let markers = lake.markers(topic).await?;
             for end in ends {
-                let beginning = beginnings.get(&end.partition).copied();
-                let beginning = beginning.with_context(|| {
-                    format!("the brokers do not say what the first offset of {topic}/{} is", end.partition)
-                })?;
-                reports.push(lake.report(topic, end.partition, beginning..end.end, content).await?);
+                // One that is not among them was made since.
+                let beginning = beginnings.get(&end.partition).copied().unwrap_or_default();
+                let noted = lake.noted(topic, end.partition, &markers).await?;
+                let (mut report, manifests) = lake.report(topic, end.partition, beginning..end.end, noted).await?;
+                report.late = late(end.partition, &manifests, &markers);
+                if content {
+                    report.broken = lake.broken(&manifests).await?;
+                }
+                reports.push(report);
             }
         }
         output.value(&reports, |reports| text(reports))?;
@@ -210,23 +227,61 @@ impl Lake {
         &self,
         topic: &str,
         partition: i32,
-        there: std::ops::Range<i64>,
-        content: bool,
-    ) -> anyhow::Result<Report> {
+        there: Range<i64>,
+        noted: Noted,
+    ) -> anyhow::Result<(Report, Vec<Manifest>)> {
         let folder = self.folder(topic, partition).await?;
         let listed = self.listed(&folder).await?;
         let manifests = self.manifests(&folder, &listed).await?;
-        let next = manifests.last().map_or(there.start, |last| last.next);
-        // What is not archived yet is not missing.
-        let audit = audit(&manifests, Some(there.start..next.max(there.start)));
+        let expected = expected(&manifests, there.start, noted);
+        let behind = (there.end - expected.end).max(0);
+        let audit = audit(&manifests, Some(expected));
         let mut broken = unlisted(&manifests, &listed);
-        if content {
-            broken = self.broken(&manifests).await?;
-        } else if !broken.is_empty() {
+        if !broken.is_empty() {
             // A window may have been committed while it was listed: its files were there before.
             broken = unlisted(&manifests, &self.listed(&folder).await?);
         }
-        Ok(Report { topic: topic.to_owned(), partition, audit, behind: (there.end - next).max(0), broken })
+        let report = Report { topic: topic.to_owned(), partition, audit, behind, broken, late: Vec::new() };
+        Ok((report, manifests))
+    }
+
+    /// The markers of hours that are complete.
+    async fn markers(&self, topic: &str) -> anyhow::Result<BTreeMap<Timestamp, Complete>> {
+        let folder = TopicFolder::new(&self.prefix, topic, self.admin.topic_id(topic).await?);
+        let mut hours = Vec::new();
+        let visit = |object: Object| hours.extend(folder.hour_of(&object.key).map(|hour| (hour, object.key)));
+        self.objects.walk(&self.bucket, &folder.complete(), None, visit).await?;
+        let read = hours.into_iter().map(|(hour, key)| async move {
+            let body = self.objects.read(&self.bucket, &key, Wanted::default()).await?;
+            anyhow::Ok((hour, Complete::read(&key, hour, &body.all(MAX_MANIFEST).await?)?))
+        });
+        stream::iter(read).buffered(PARALLEL).try_collect().await
+    }
+
+    /// What was noted of a partition. To be asked before its manifests are listed: what comes meanwhile is not missing.
+    async fn noted(
+        &self,
+        topic: &str,
+        partition: i32,
+        markers: &BTreeMap<Timestamp, Complete>,
+    ) -> anyhow::Result<Noted> {
+        let folder = self.folder(topic, partition).await?;
+        // The newest manifest accounts for its first offset at the least.
+        let newest = self.offset(&folder.newest()).await?.map(|first| first + 1);
+        let of_hours = markers.values().flat_map(|marker| &marker.partitions);
+        let of_hours = of_hours.filter(|it| it.partition == partition).filter_map(|it| it.next).max();
+        Ok(Noted { origin: self.offset(&folder.origin()).await?, reached: newest.max(of_hours) })
+    }
+
+    /// An object that holds an offset, if it is there.
+    async fn offset(&self, key: &str) -> anyhow::Result<Option<i64>> {
+        let body = match self.objects.read(&self.bucket, key, Wanted::default()).await {
+            Ok(body) => body.all(MAX_MANIFEST).await?,
+            Err(error) if error.kind() == millrace_aws::Kind::Missing => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let offset = std::str::from_utf8(&body).ok().and_then(|text| text.trim().parse().ok());
+        Ok(Some(offset.with_context(|| format!("{key}: is not an offset"))?))
     }
 
     /// What is wrong with data files.
@@ -258,6 +313,14 @@ impl Lake {
     }
 }
 
+/// The offsets that have to be in the chain. What is not archived yet is not missing; what was is, whether the topic still has
+/// it or not.
+fn expected(manifests: &[Manifest], beginning: i64, noted: Noted) -> Range<i64> {
+    let start = noted.origin.map_or(beginning, |origin| origin.min(beginning));
+    let next = manifests.last().map_or(start, |last| last.next);
+    start..next.max(beginning).max(noted.reached.unwrap_or(start))
+}
+
 /// Files that are not there, or have another size, by a listing.
 fn unlisted(manifests: &[Manifest], listed: &[Object]) -> Vec<String> {
     let sizes: BTreeMap<&str, u64> = listed.iter().map(|object| (object.key.as_str(), object.size)).collect();
@@ -278,7 +341,7 @@ fn files(manifests: &[Manifest]) -> impl Iterator<Item = &DataFile> {
 fn text(reports: &[Report]) -> String {
     let head = ["TOPIC", "PARTITION", "FROM", "TO", "WINDOWS", "FILES", "RECORDS", "BEHIND", "FINDINGS"];
     let cells = |report: &Report| {
-        let Report { topic, partition, audit, behind, broken } = report;
+        let Report { topic, partition, audit, behind, broken, late: _ } = report;
         let (from, to) = audit.range.map_or_else(Default::default, |(from, to)| (from.to_string(), to.to_string()));
         let findings = match audit.findings.len() + broken.len() {
             0 => "none".to_owned(),
@@ -291,12 +354,15 @@ fn text(reports: &[Report]) -> String {
         cells
     };
     let mut text = table(&head, &reports.iter().map(cells).collect::<Vec<_>>());
-    for Report { topic, partition, audit, broken, .. } in reports {
+    for Report { topic, partition, audit, broken, late, .. } in reports {
         for finding in &audit.findings {
             text += &format!("{topic}/{partition}: {}\n", sentence(finding));
         }
         for broken in broken {
             text += &format!("{broken}\n");
+        }
+        for Late { hour, rows } in late {
+            text += &format!("{topic}/{partition}: {rows} records of {hour} came after that hour was complete\n");
         }
     }
     text.trim_end().to_owned()
@@ -329,11 +395,15 @@ mod tests {
             audit,
             behind: 4,
             broken: broken.iter().map(|it| (*it).to_owned()).collect(),
+            late: Vec::new(),
         };
         let reports = [
             report(0, whole.clone(), &[]),
             report(1, Audit { findings: gaps, ..whole }, &["a.avro: is missing"]),
-            report(2, Audit::default(), &[]),
+            Report {
+                late: vec![Late { hour: "2026-11-22T05:00:00Z".parse().unwrap(), rows: 3 }],
+                ..report(2, Audit::default(), &[])
+            },
         ];
         let expected = "\
 TOPIC        PARTITION  FROM  TO  WINDOWS  FILES  RECORDS  BEHIND  FINDINGS
@@ -342,7 +412,25 @@ mail.events  1          0     10  1        2      9        4       3
 mail.events  2                    0        0      0        4       none
 mail.events/1: offsets 3 to 4 are missing
 mail.events/1: offsets 7 to 7 had left the topic before they were archived
-a.avro: is missing";
+a.avro: is missing
+mail.events/2: 3 records of 2026-11-22T05:00:00Z came after that hour was complete";
         assert_eq!(text(&reports), expected);
+    }
+
+    #[test]
+    fn what_was_archived_has_to_be_there_and_what_was_not_has_not() {
+        let window = |first, next| Manifest::new(("t", uuid(), 0), (first, next), None, Vec::new());
+        let noted = |origin, reached| Noted { origin, reached };
+        assert_eq!(expected(&[], 5, Noted::default()), 5..5);
+        assert_eq!(expected(&[], 5, noted(Some(0), Some(8))), 0..8, "all manifests are gone");
+        let windows = [window(10, 20), window(20, 30)];
+        assert_eq!(expected(&windows, 5, noted(None, None)), 5..30);
+        assert_eq!(expected(&windows, 40, noted(Some(10), None)), 10..40, "some have left the topic since");
+        assert_eq!(expected(&windows, 15, noted(Some(0), Some(21))), 0..30, "the first are gone");
+        assert_eq!(expected(&windows, 15, noted(Some(10), Some(41))), 10..41, "the last are gone");
+    }
+
+    fn uuid() -> uuid::Uuid {
+        uuid::Uuid::nil()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::aws::LAKE_BUCKET;
 use crate::folder::{self, Folder};
 use crate::{Part, Ports, Result};
 
@@ -11,7 +12,7 @@ pub(crate) struct Env(Vec<(String, String)>);
 
 impl Env {
     /// Addresses of Kafka, Postgres and the stand-in for AWS. The last are the names that every SDK of AWS reads; the
-    /// stand-in takes any key, and an SDK wants one.
+    /// stand-in takes any key, and an SDK wants one. The lake's bucket is there from its start.
     pub(crate) fn stores(ports: Ports, password: &str) -> Self {
         let mut env = Self::default();
         env.set("KAFKA_BOOTSTRAP_SERVERS", &ports.kafka());
@@ -20,6 +21,7 @@ impl Env {
         env.set("AWS_REGION", "us-east-1");
         env.set("AWS_ACCESS_KEY_ID", "local");
         env.set("AWS_SECRET_ACCESS_KEY", "local");
+        env.set("MILLRACE_LAKE_BUCKET", LAKE_BUCKET);
         env
     }
 
@@ -85,6 +87,8 @@ mod tests {
         assert_eq!(value("KAFKA_BOOTSTRAP_SERVERS"), Some("127.0.0.1:29092"));
         assert_eq!(value("DATABASE_URL"), Some("postgres://postgres:secret@127.0.0.1:29032/postgres"));
         assert_eq!(value("AWS_ENDPOINT_URL"), Some("http://127.0.0.1:29071"));
+        assert_eq!(value("MILLRACE_LAKE_BUCKET"), Some("millrace-lake"));
+        assert_eq!(value("MILLRACE_ARCHIVER_ADMIN"), Some("http://127.0.0.1:29016"));
         assert_eq!(value("MILLRACE_GATEWAY_HTTP"), Some("http://127.0.0.1:29080"));
         assert_eq!(value("MILLRACE_REGISTRY_HTTP"), Some("http://127.0.0.1:29081"));
         assert_eq!(value("MILLRACE_SCORER_ADMIN"), Some("http://127.0.0.1:29012"));

@@ -74,7 +74,7 @@ pub enum Error {
     },
     /// No part of that name.
     #[error(
-        "there is no part {0:?}; the parts are kafka, postgres, aws, registry, gateway, scorer, importer, alerter, scheduler"
+        "there is no part {0:?}; the parts are kafka, postgres, aws, registry, gateway, scorer, importer, archiver, alerter, scheduler"
     )]
     UnknownPart(String),
     /// The part is not started, and cannot be stopped or killed.

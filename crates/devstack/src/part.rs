@@ -24,6 +24,8 @@ pub enum Part {
     Scorer,
     /// `millrace-importer stream`.
     Importer,
+    /// `millrace-archiver`.
+    Archiver,
     /// `millrace-alerter`.
     Alerter,
     /// `millrace-scheduler`.
@@ -35,11 +37,11 @@ impl Part {
     pub const STORES: [Self; 3] = [Self::Kafka, Self::Postgres, Self::Aws];
 
     /// The services, in the order in which they start.
-    pub const SERVICES: [Self; 6] =
-        [Self::Registry, Self::Gateway, Self::Scorer, Self::Importer, Self::Alerter, Self::Scheduler];
+    pub const SERVICES: [Self; 7] =
+        [Self::Registry, Self::Gateway, Self::Scorer, Self::Importer, Self::Archiver, Self::Alerter, Self::Scheduler];
 
     /// All of them, in the order in which they start.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Kafka,
         Self::Postgres,
         Self::Aws,
@@ -47,6 +49,7 @@ impl Part {
         Self::Gateway,
         Self::Scorer,
         Self::Importer,
+        Self::Archiver,
         Self::Alerter,
         Self::Scheduler,
     ];
@@ -61,6 +64,7 @@ impl Part {
             Self::Gateway => "gateway",
             Self::Scorer => "scorer",
             Self::Importer => "importer",
+            Self::Archiver => "archiver",
             Self::Alerter => "alerter",
             Self::Scheduler => "scheduler",
         }

@@ -8,8 +8,9 @@
 //! | +81 | registry, HTTP | +13 | importer, admin |
 //! | +82 | registry, gRPC | +14 | alerter, admin |
 //! | +84 | scheduler, gRPC | +15 | scheduler, admin |
-//! | +92 | Kafka, broker | +93 | Kafka, controller |
-//! | +70 | the demo's webhooks | +71 | S3, SNS and SQS |
+//! | +92 | Kafka, broker | +16 | archiver, admin |
+//! | +93 | Kafka, controller | +71 | S3, SNS and SQS |
+//! | +70 | the demo's webhooks | | |
 //!
 //! Two stacks side by side have bases that are [`SPAN`] or more apart.
 
@@ -95,6 +96,7 @@ impl Ports {
             Part::Importer => 13,
             Part::Alerter => 14,
             Part::Scheduler => 15,
+            Part::Archiver => 16,
             Part::Kafka | Part::Postgres | Part::Aws => return None,
         };
         Some(self.at(offset))

@@ -58,7 +58,7 @@ impl Settings {
         ports: Ports,
         env: &[(String, String)],
     ) -> Result<Option<Command>> {
-        if part == Part::Scorer {
+        if matches!(part, Part::Scorer | Part::Archiver) {
             return Ok(None);
         }
         let binary = self.binary(part)?;

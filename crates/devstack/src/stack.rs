@@ -107,7 +107,11 @@ impl Builder {
             scheduler: folder.path().join("scheduler"),
             admin_token: folder.secret("admin-token")?,
         };
-        let env = Env::stores(self.ports, &password);
+        let mut env = Env::stores(self.ports, &password);
+        if let Some(pipelines) = &settings.pipelines {
+            // Of commands that read the document themselves.
+            env.set("MILLRACE_PIPELINES", &pipelines.display());
+        }
         let (run, ports, reporter) = (guard.run().to_owned(), self.ports, self.reporter);
         let service_env = self.service_env;
         let parts = Prepared { folder, run, ports, settings, kafka, postgres, aws, env, service_env, reporter };
@@ -157,6 +161,7 @@ impl Stack {
             self.parts.start(Part::Gateway),
             self.parts.start(Part::Scorer),
             self.parts.start(Part::Importer),
+            self.parts.start(Part::Archiver),
             self.parts.start(Part::Alerter),
             self.parts.start(Part::Scheduler),
         )?;

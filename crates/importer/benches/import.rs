@@ -184,6 +184,7 @@ fn batches() -> Vec<Batch> {
             start: (batch * BATCH) as i64,
             records: records.by_ref().take(BATCH).collect(),
             next_offset: ((batch + 1) * BATCH) as i64,
+            lost: false,
         })
         .collect()
 }

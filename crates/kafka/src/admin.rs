@@ -8,7 +8,7 @@ mod topics;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use rdkafka::{Offset, admin::AdminClient, config::FromClientConfigAndContext};
+use rdkafka::{admin::AdminClient, config::FromClientConfigAndContext};
 use uuid::Uuid;
 
 pub(crate) use self::describe::describe_topics;
@@ -101,15 +101,12 @@ impl Admin {
         blocking(move || meter.moment(&described, at)).await
     }
 
-    /// The first offset that is still there, by partition.
+    /// The first offset that is still there, by partition: of all of them, or an error.
     pub async fn beginnings(&self, topic: &str) -> Result<BTreeMap<i32, i64>> {
         let described = self.describe(&[topic.to_owned()]).await?;
-        if described.is_empty() {
-            return Err(Error::UnknownTopic(topic.to_owned()));
-        }
+        let described = described.into_iter().next().ok_or_else(|| Error::UnknownTopic(topic.to_owned()))?;
         let meter = Arc::clone(&self.lag);
-        let found = blocking(move || meter.offsets(&described, Offset::Beginning)).await?;
-        Ok(found.into_iter().map(|((_, partition), offset)| (partition, offset)).collect())
+        blocking(move || meter.beginnings(&described)).await
     }
 
     /// How many records a group has still to read, by partition, against the last stable offset: records of open

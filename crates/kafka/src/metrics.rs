@@ -20,6 +20,10 @@ pub const CLIENT_ASSIGNED: &str = "kafka_client_assigned_partitions";
 pub const PRODUCER_FAILED: &str = "kafka_producer_failed_records_total";
 /// Bytes in flight in a producer, of its own bound.
 pub const PRODUCER_IN_FLIGHT: &str = "kafka_producer_in_flight_bytes";
+/// Offsets that had left a topic before a source read them, by `source` and `topic`.
+pub const SOURCE_LOST: &str = "kafka_source_lost_offsets_total";
+/// How often a topic ended before what a source had read of it: its end was lost. By `source` and `topic`.
+pub const SOURCE_BEYOND: &str = "kafka_source_beyond_end_total";
 /// Records that a lane read, processed and committed.
 pub const LANE_RECORDS: &str = "kafka_lane_records_total";
 /// Records of a lane's transactions that were skipped: redriven for another group.
@@ -98,6 +102,35 @@ impl ProducerMetrics {
 
     pub(crate) fn in_flight(&self, bytes: usize) {
         self.in_flight.record(bytes as u64, &[KeyValue::new("client", self.client.clone())]);
+    }
+}
+
+/// What a source measures.
+pub(crate) struct SourceMetrics {
+    source: String,
+    lost: Counter<u64>,
+    beyond: Counter<u64>,
+}
+
+impl SourceMetrics {
+    pub(crate) fn new(meter: &Meter, source: &str) -> Self {
+        Self {
+            source: source.to_owned(),
+            lost: meter.u64_counter(SOURCE_LOST).build(),
+            beyond: meter.u64_counter(SOURCE_BEYOND).build(),
+        }
+    }
+
+    pub(crate) fn lost(&self, topic: &str, offsets: u64) {
+        self.lost.add(offsets, &self.labels(topic));
+    }
+
+    pub(crate) fn beyond(&self, topic: &str) {
+        self.beyond.add(1, &self.labels(topic));
+    }
+
+    fn labels(&self, topic: &str) -> [KeyValue; 2] {
+        [KeyValue::new("source", self.source.clone()), KeyValue::new("topic", topic.to_owned())]
     }
 }
 

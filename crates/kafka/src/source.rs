@@ -8,11 +8,14 @@
 //!
 //! The protocol: after `Assigned` nothing of those partitions comes before `start_at`. Batches of a partition follow
 //! each other: the `start` of one is the `next_offset` of the one before, also over transaction markers, aborted
-//! records and compaction. After `Revoked` nothing of those partitions comes; another member may have them from the
+//! records and compaction, and over what retention has taken before it was read: that is a batch of its own, without
+//! records, and says so ([`Batch::lost`]). At a partition's end a batch without records may tell that there is nothing up
+//! to it but markers. After `Revoked` nothing of those partitions comes; another member may have them from the
 //! following call of `next` on, so a ledger must be fenced by its own condition (`WHERE next = start`).
 
 mod buffer;
 mod context;
+mod reset;
 mod worker;
 
 use std::{sync::Arc, time::Duration};
@@ -52,6 +55,9 @@ pub struct Batch {
     pub records: Vec<Record>,
     /// The first offset that the batch does not account for.
     pub next_offset: i64,
+    /// Its offsets had left the topic before they were read: it has no records, and what was there is nowhere. It was
+    /// logged and counted; who keeps a ledger goes over it as over any other batch.
+    pub lost: bool,
 }
 
 impl Batch {
@@ -101,6 +107,9 @@ pub struct SourceConfig {
     pub linger: Duration,
     /// How many batches may wait for [`Source::next`].
     pub queue: usize,
+    /// Whether records come also that were redriven for another group: for those who keep what is in a topic, and do not
+    /// act on it.
+    pub redriven_for_others: bool,
 }
 
 impl SourceConfig {
@@ -114,6 +123,7 @@ impl SourceConfig {
             max_bytes: 8 * 1024 * 1024,
             linger: Duration::from_millis(50),
             queue: 2,
+            redriven_for_others: false,
         }
     }
 }

@@ -29,6 +29,8 @@ async fn every_record_is_there_with_all_that_it_is() {
         plain(Some(framed(1, &datum(6))), START + HOUR),
         // Late: of the hour before.
         plain(Some(framed(1, &datum(7))), START + HOUR - 1),
+        // For one group only: it is a record of the topic all the same.
+        Sent { headers: [("redrive-for", "somebody else")].into_iter().collect(), ..plain(None, START + HOUR) },
     ];
     world.send(&records).await;
     let _archiver = world.begin(None);
@@ -54,6 +56,7 @@ async fn every_record_is_there_with_all_that_it_is() {
     assert_eq!(at(5).event, raw(None));
     assert_eq!(at(0).key.as_deref(), Some(b"key".as_slice()));
     assert_eq!(at(0).headers, []);
+    assert_eq!(at(8).headers, [("redrive-for".to_owned(), b"somebody else".to_vec())]);
 
     // A schema that is not known yet, while the registry is away; it comes back.
     world.registry.set_away(true);
@@ -63,8 +66,8 @@ async fn every_record_is_there_with_all_that_it_is() {
     world.registry.set_away(false);
     world.wait_until_archived().await;
     let all = world.archived().await;
-    assert_eq!((all[&(0, 8)].schema, &all[&(0, 8)].event), (guid(2), &datum(8)));
-    assert_eq!(all[&(0, 8)].headers, [("traceparent".to_owned(), b"00-1".to_vec())]);
+    assert_eq!((all[&(0, 9)].schema, &all[&(0, 9)].event), (guid(2), &datum(8)));
+    assert_eq!(all[&(0, 9)].headers, [("traceparent".to_owned(), b"00-1".to_vec())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,7 +82,8 @@ async fn windows_end_by_size_and_an_archiver_that_is_stopped_leaves_nothing_half
             Sent { partition: 0, value: Some(value), ..Sent::number(n, START) }
         })
         .collect();
-    world.send(&records).await;
+    let (early, later) = records.split_at(400);
+    world.send(early).await;
     let archiver = world.begin(None);
     while world.manifests(0).await.len() < 3 {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -90,6 +94,8 @@ async fn windows_end_by_size_and_an_archiver_that_is_stopped_leaves_nothing_half
     let before = world.manifests(0).await;
     let archived = world.archived().await;
     assert_eq!(archived.len() as u64, before.iter().map(|it| it.records).sum::<u64>());
+    assert!(archived.len() < early.len(), "nothing was open");
+    world.send(later).await;
 
     // Another ends windows where the first would have.
     let _archiver = world.begin(None);

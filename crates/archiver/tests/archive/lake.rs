@@ -1,9 +1,10 @@
 //! What is in the lake, read as anybody could.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use millrace_aws::{Args, Wanted};
-use millrace_lake::{Audit, Folder, Manifest, audit};
+use jiff::Timestamp;
+use millrace_aws::{Args, Object, Wanted};
+use millrace_lake::{Audit, Complete, Folder, Manifest, TopicFolder, audit};
 use millrace_schema::{Guid, archived, container};
 
 use crate::world::{PARTITIONS, World};
@@ -20,10 +21,44 @@ pub(crate) struct Found {
 }
 
 impl World {
+    /// Where a partition is in the lake.
+    pub(crate) fn folder(&self, partition: i32) -> Folder {
+        Folder::new("lake", &self.topic(), self.topic_id, partition)
+    }
+
+    /// Who has written files of each window of a partition, committed or not.
+    pub(crate) async fn writers(&self, partition: i32) -> BTreeMap<String, BTreeSet<String>> {
+        let (folder, objects) = (self.folder(partition), Args::default().client().objects());
+        let mut writers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let visit = |object: Object| {
+            let name = object.key.strip_prefix(folder.path()).unwrap();
+            if let [first, writer, _] = name.split('-').collect::<Vec<_>>()[..] {
+                writers.entry(first.to_owned()).or_default().insert(writer.to_owned());
+            }
+        };
+        objects.walk(self.bucket.name(), folder.path(), None, visit).await.unwrap();
+        writers
+    }
+
+    /// The markers of hours that are complete, by the hour.
+    pub(crate) async fn markers(&self) -> BTreeMap<Timestamp, Complete> {
+        let folder = TopicFolder::new("lake", &self.topic(), self.topic_id);
+        let objects = Args::default().client().objects();
+        let mut hours = Vec::new();
+        let visit = |object: Object| hours.push((folder.hour_of(&object.key).unwrap(), object.key));
+        objects.walk(self.bucket.name(), &folder.complete(), None, visit).await.unwrap();
+        let mut markers = BTreeMap::new();
+        for (hour, key) in hours {
+            let body = objects.read(self.bucket.name(), &key, Wanted::default()).await.unwrap();
+            let marker = Complete::read(&key, hour, &body.all(1 << 20).await.unwrap()).unwrap();
+            markers.insert(hour, marker);
+        }
+        markers
+    }
+
     /// The manifests of a partition, in the order of their names.
     pub(crate) async fn manifests(&self, partition: i32) -> Vec<Manifest> {
-        let folder = Folder::new("lake", &self.topic(), self.topic_id, partition);
-        let objects = Args::default().client().objects();
+        let (folder, objects) = (self.folder(partition), Args::default().client().objects());
         let mut keys = Vec::new();
         objects.walk(self.bucket.name(), folder.path(), None, |object| keys.push(object.key)).await.unwrap();
         let mut manifests = Vec::new();

@@ -4,5 +4,6 @@
 mod content;
 mod faults;
 mod flaky;
+mod hours;
 mod lake;
 mod world;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use millrace_kafka::{Admin, Args, Headers, Outgoing, Producer, admin::TopicSpec, producer};
+use millrace_lake::Stretch;
 use millrace_testkit::{Bucket, Registry, assert_eventually};
 use uuid::Uuid;
 
@@ -72,6 +73,11 @@ pub(crate) fn framed(id: u32, datum: &[u8]) -> Vec<u8> {
 impl World {
     /// Windows of a mebibyte or `age` seconds.
     pub(crate) async fn new(age: u64) -> Self {
+        Self::with_roll(1 << 20, age).await
+    }
+
+    /// Windows of so many bytes or `age` seconds.
+    pub(crate) async fn with_roll(bytes: usize, age: u64) -> Self {
         let client = Args::plaintext(brokers()).client().unwrap();
         let name = format!("archiver-{}", &Uuid::new_v4().simple().to_string()[..12]);
         let registry = Registry::start().await.unwrap();
@@ -93,7 +99,7 @@ impl World {
             "apiVersion: millrace.dev/v1\nkind: Pipeline\nmetadata: {{name: {name}}}\nspec:\n\
              \x20 topics: {{partitions: {PARTITIONS}, replication: 1, min_insync: 1, retention: 7d}}\n\
              \x20 events: {{subject: {name}.events-value, schema: event.avsc}}\n\
-             \x20 lake: {{prefix: lake, roll: {{bytes: 1048576, age: {age}s}}}}\n"
+             \x20 lake: {{prefix: lake, roll: {{bytes: {bytes}, age: {age}s}}}}\n"
         );
         std::fs::write(folder.path().join("pipeline.yaml"), document).unwrap();
         // A topic that was made a moment ago may not be known everywhere.
@@ -146,6 +152,29 @@ impl World {
     pub(crate) async fn ends(&self) -> BTreeMap<i32, i64> {
         let moments = self.admin.moment(&self.topic(), 0).await.unwrap();
         moments.iter().map(|moment| (moment.partition, moment.end)).collect()
+    }
+
+    /// Waits until an archiver has a partition.
+    pub(crate) async fn wait_until_begun(&self, partition: i32) {
+        let (objects, origin) = (millrace_aws::Args::default().client().objects(), self.folder(partition).origin());
+        let is_there = async || objects.head(self.bucket.name(), &origin).await.unwrap().is_some();
+        assert_eventually!(is_there().await => true, within: 60);
+    }
+
+    /// Waits until the first partition is in the lake to its end, with more than so many stretches that are lost; gives the
+    /// last of them.
+    pub(crate) async fn wait_until_lost(&self, known: usize) -> Stretch {
+        let begun = Instant::now();
+        loop {
+            let end = self.ends().await[&0];
+            let manifests = self.manifests(0).await;
+            let lost: Vec<Stretch> = manifests.iter().filter_map(|manifest| manifest.lost).collect();
+            if lost.len() > known && manifests.last().is_some_and(|last| last.next == end) {
+                return lost[lost.len() - 1];
+            }
+            assert!(begun.elapsed() < PATIENCE, "{lost:?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// Waits until all that is in the topic is in the lake, as audits have it.

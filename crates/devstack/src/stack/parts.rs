@@ -134,9 +134,10 @@ impl Parts {
     pub(super) async fn stop_all(&self) {
         self.reporter.report(Event::Stopping);
         self.close();
-        let [registry, gateway, scorer, importer, alerter, scheduler] = Part::SERVICES.map(|part| self.stop(part));
+        let services = Part::SERVICES.map(|part| self.stop(part));
+        let [registry, gateway, scorer, importer, archiver, alerter, scheduler] = services;
         // One that does not run has nothing to stop.
-        let _ = tokio::join!(registry, gateway, scorer, importer, alerter, scheduler);
+        let _ = tokio::join!(registry, gateway, scorer, importer, archiver, alerter, scheduler);
         let [kafka, postgres, aws] = Part::STORES.map(|part| self.stop(part));
         let _ = tokio::join!(kafka, postgres, aws);
     }

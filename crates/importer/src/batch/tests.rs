@@ -42,7 +42,8 @@ fn batch(partition: i32, values: Vec<Vec<u8>>) -> Batch {
     };
     let next_offset = values.len() as i64;
     let partition = Partition { topic: "t".into(), topic_id: uuid::Uuid::nil(), partition };
-    Batch { partition, start: 0, records: values.into_iter().enumerate().map(record).collect(), next_offset }
+    let records = values.into_iter().enumerate().map(record).collect();
+    Batch { partition, start: 0, records, next_offset, lost: false }
 }
 
 fn encode(batches: Vec<Batch>) -> Prepared {

@@ -1,6 +1,6 @@
 //! Where a moment is in a topic: what came before it, and whether anything has come since.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rdkafka::{Offset, consumer::Consumer, error::KafkaError, types::RDKafkaErrorCode};
 
@@ -40,10 +40,23 @@ impl Meter {
             Some(Moment { partition: partition.id, next: *next.get(&key)?, end: *ends.get(&key)? })
         });
         let known: Vec<Moment> = known.collect();
-        if known.len() < topic.partitions.len() {
-            let source = KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut);
-            return Err(Error::Unavailable { what: "look up a moment", source });
-        }
+        all(topic, known.len(), "look up a moment")?;
         Ok(known)
     }
+
+    /// The first offset of each partition.
+    pub(super) fn beginnings(&self, topic: &Topic) -> Result<BTreeMap<i32, i64>> {
+        let found = self.offsets(std::slice::from_ref(topic), Offset::Beginning)?;
+        all(topic, found.len(), "read beginnings")?;
+        Ok(found.into_iter().map(|((_, partition), offset)| (partition, offset)).collect())
+    }
+}
+
+/// One whose leader is away has no answer, and is not to be taken for one that does not exist.
+fn all(topic: &Topic, known: usize, what: &'static str) -> Result<()> {
+    if known < topic.partitions.len() {
+        let source = KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut);
+        return Err(Error::Unavailable { what, source });
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rdkafka::{
+    Offset, TopicPartitionList,
     admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     types::RDKafkaErrorCode,
 };
@@ -82,6 +83,21 @@ impl Admin {
                 Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {}
                 Err((_, code)) => return Err(refused("delete topic", code)),
             }
+        }
+        Ok(())
+    }
+
+    /// Removes the records before an offset of each partition given, as retention would.
+    pub async fn delete_records(&self, topic: &str, before: &BTreeMap<i32, i64>) -> Result<()> {
+        const WHAT: &str = "delete records";
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in before {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
+                .map_err(|error| Error::from_kafka(WHAT, error))?;
+        }
+        let answer = self.native.delete_records(&list, &options()).await;
+        for element in answer.map_err(|error| Error::from_kafka(WHAT, error))?.elements() {
+            element.error().map_err(|error| Error::from_kafka(WHAT, error))?;
         }
         Ok(())
     }

@@ -23,11 +23,13 @@ pub(super) struct Buffer {
     records: Vec<Record>,
     bytes: usize,
     since: Option<Instant>,
+    /// What the consumer says of its position may be of when the partition was ours before.
+    is_fresh: bool,
 }
 
 impl Buffer {
     pub(super) fn new(partition: Partition, start: i64) -> Self {
-        Self { partition, start, next: start, records: Vec::new(), bytes: 0, since: None }
+        Self { partition, start, next: start, records: Vec::new(), bytes: 0, since: None, is_fresh: true }
     }
 
     /// Whether a record of that offset is due; one that was seen already comes again after a pause or a reset.
@@ -38,11 +40,46 @@ impl Buffer {
     /// Takes a record. One that is for another group counts as read and is not kept.
     pub(super) fn push(&mut self, offset: i64, record: Option<Record>, now: Instant) {
         self.next = offset + 1;
+        self.is_fresh = false;
         self.since.get_or_insert(now);
         if let Some(record) = record {
             self.bytes += record.size();
             self.records.push(record);
         }
+    }
+
+    /// The consumer has no position: from here on, one that it has is of now.
+    pub(super) fn begin(&mut self) {
+        self.is_fresh = false;
+    }
+
+    pub(super) fn is_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
+    /// Where the consumer is: there are no records before.
+    pub(super) fn pass(&mut self, next: i64, now: Instant) {
+        if next > self.next && !self.is_fresh {
+            self.next = next;
+            self.since.get_or_insert(now);
+        }
+    }
+
+    /// The first offset that was not read.
+    pub(super) fn next(&self) -> i64 {
+        self.next
+    }
+
+    pub(super) fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    /// What is before `first` has left the topic: what there is, then what is lost.
+    pub(super) fn lose(&mut self, first: i64) -> impl Iterator<Item = Batch> + use<> {
+        let before = (self.start < self.next).then(|| self.take());
+        self.next = first;
+        let lost = Batch { lost: true, ..self.take() };
+        before.into_iter().chain([lost])
     }
 
     pub(super) fn is_full(&self, bounds: Bounds) -> bool {
@@ -64,6 +101,7 @@ impl Buffer {
             start,
             records: std::mem::replace(&mut self.records, Vec::with_capacity(room)),
             next_offset: self.next,
+            lost: false,
         }
     }
 }
@@ -129,5 +167,33 @@ mod tests {
         assert!(buffer.is_due(BOUNDS, Instant::now() + BOUNDS.linger));
         let batch = buffer.take();
         assert_eq!((batch.start, batch.next_offset, batch.records.len()), (5, 6, 0));
+    }
+
+    #[test]
+    fn what_is_at_the_end_and_no_record_is_told_and_what_was_passed_is_not_passed_again() {
+        let now = Instant::now();
+        let mut buffer = buffer(5);
+        buffer.pass(700, now);
+        buffer.begin();
+        buffer.pass(5, now);
+        assert!(!buffer.is_due(BOUNDS, now + BOUNDS.linger) && buffer.expects(5), "nothing has come");
+        buffer.push(5, Some(record(5, Vec::new())), now);
+        buffer.pass(8, now);
+        buffer.pass(3, now);
+        let batch = buffer.take();
+        assert_eq!((batch.start, batch.next_offset, batch.records.len()), (5, 8, 1));
+        buffer.pass(9, now);
+        assert!(buffer.is_due(BOUNDS, now + BOUNDS.linger) && !buffer.expects(8));
+    }
+
+    #[test]
+    fn what_is_lost_follows_what_is_there_and_has_no_records() {
+        let mut buffer = buffer(5);
+        buffer.push(5, Some(record(5, Vec::new())), Instant::now());
+        let batches: Vec<_> = buffer.lose(20).map(|it| (it.start, it.next_offset, it.records.len(), it.lost)).collect();
+        assert_eq!(batches, [(5, 6, 1, false), (6, 20, 0, true)]);
+        let batches: Vec<_> = buffer.lose(30).map(|it| (it.start, it.next_offset, it.lost)).collect();
+        assert_eq!(batches, [(20, 30, true)]);
+        assert!(buffer.expects(30) && !buffer.expects(29));
     }
 }

@@ -41,6 +41,11 @@ impl SourceContext {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
+    /// Whether the group waits for nothing.
+    pub(super) fn is_settled(&self) -> bool {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// The loop acts no longer; what it has not taken it still takes.
     pub(super) fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);

@@ -15,6 +15,7 @@ use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
     error::KafkaError,
+    types::RDKafkaErrorCode,
 };
 use tokio::sync::mpsc::{Sender, error::TrySendError};
 
@@ -22,6 +23,7 @@ use super::{
     Batch, Event, Partition, SourceConfig,
     buffer::{Bounds, Buffer},
     context::{Rebalance, SourceContext, give_up},
+    reset::Reset,
 };
 use crate::{
     admin::describe_topics,
@@ -29,6 +31,7 @@ use crate::{
     close, dead,
     error::{self, Error, Result},
     headers,
+    metrics::SourceMetrics,
     record::Record,
 };
 
@@ -39,9 +42,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a rebalance waits for the caller to be done with what it loses. Its ledger is fenced anyway.
 const RELEASE: Duration = Duration::from_secs(5);
 const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
-const LOOK_UP: Duration = Duration::from_secs(5);
+pub(super) const LOOK_UP: Duration = Duration::from_secs(5);
 /// Between tries to look up topics and offsets.
-const RETRY: Duration = Duration::from_millis(500);
+pub(super) const RETRY: Duration = Duration::from_millis(500);
 const CLOSE: Duration = Duration::from_secs(5);
 
 /// What the caller says.
@@ -54,10 +57,10 @@ pub(super) enum Command {
     Commit(Partition, i64),
 }
 
-type Key = (Arc<str>, i32);
+pub(super) type Key = (Arc<str>, i32);
 
 /// The rebalance that is being acted on. Each waits for the caller; the group waits for us.
-enum Step {
+pub(super) enum Step {
     /// The ids of the topics are not known yet.
     Announce { list: TopicPartitionList, retry_at: Instant },
     /// The caller looks up its positions.
@@ -71,15 +74,20 @@ enum Step {
     Release { list: TopicPartitionList, deadline: Instant, released: bool },
 }
 
-struct Worker {
-    consumer: BaseConsumer<SourceContext>,
-    config: SourceConfig,
+pub(super) struct Worker {
+    pub(super) consumer: BaseConsumer<SourceContext>,
+    pub(super) config: SourceConfig,
     bounds: Bounds,
     events: Sender<Result<Event>>,
     commands: Receiver<Command>,
-    buffers: HashMap<Key, Buffer>,
-    outbox: VecDeque<Event>,
-    step: Option<Step>,
+    pub(super) buffers: HashMap<Key, Buffer>,
+    pub(super) outbox: VecDeque<Event>,
+    pub(super) step: Option<Step>,
+    /// Partitions whose offsets the brokers do not have: to be begun anew.
+    pub(super) reset: Option<Reset>,
+    pub(super) metrics: Option<SourceMetrics>,
+    /// A partition's end was reached.
+    ended: bool,
     commits: HashMap<Key, i64>,
     committed_at: Instant,
     /// Since when the outbox cannot be emptied, and whether the partitions are paused for it.
@@ -95,13 +103,16 @@ pub(super) fn spawn(
     commands: Receiver<Command>,
 ) -> Result<()> {
     let context = SourceContext::new(client.context(&config.name, meter));
-    let consumer: BaseConsumer<SourceContext> =
-        client.consumer(&config.name, &config.group).create_with_context(context).map_err(Error::Create)?;
+    let mut settings = client.consumer(&config.name, &config.group);
+    // What retention has taken is told, and not jumped over; and so is an end that is no record.
+    settings.set("auto.offset.reset", "error").set("enable.partition.eof", "true");
+    let consumer: BaseConsumer<SourceContext> = settings.create_with_context(context).map_err(Error::Create)?;
     let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(|error| Error::from_kafka("subscribe", error))?;
     let name = config.name.clone();
     let bounds = Bounds { records: config.max_records, bytes: config.max_bytes, linger: config.linger };
     let worker = Worker {
+        metrics: meter.map(|meter| SourceMetrics::new(meter, &config.name)),
         consumer,
         config,
         bounds,
@@ -110,6 +121,8 @@ pub(super) fn spawn(
         buffers: HashMap::new(),
         outbox: VecDeque::new(),
         step: None,
+        reset: None,
+        ended: false,
         commits: HashMap::new(),
         committed_at: Instant::now(),
         stalled: None,
@@ -159,6 +172,7 @@ impl Worker {
             return Ok(false);
         }
         self.advance_step()?;
+        self.begin_anew()?;
         self.deliver();
         if self.outbox.is_empty() {
             self.go_on()?;
@@ -395,12 +409,23 @@ impl Worker {
 
     /// Reads one record and what else is there, as long as no batch is full.
     fn read(&mut self) -> Result<()> {
+        if self.buffers.values().any(Buffer::is_fresh) {
+            self.pass(Instant::now());
+        }
         let mut timeout = POLL;
         let now = Instant::now();
         while let Some(polled) = self.consumer.poll(timeout) {
             timeout = Duration::ZERO;
             let message = match polled {
                 Ok(message) => message,
+                Err(KafkaError::PartitionEOF(_)) => {
+                    self.ended = true;
+                    continue;
+                }
+                Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset)) => {
+                    self.reset = Some(Reset::of(self.buffers.keys()));
+                    return Ok(());
+                }
                 Err(error) => return recover(error),
             };
             let key = (Arc::<str>::from(message.topic()), message.partition());
@@ -408,7 +433,7 @@ impl Worker {
             let Some(buffer) = self.buffers.get_mut(&key) else { continue };
             let offset = message.offset();
             if buffer.expects(offset) {
-                let mine = is_for(&message, &self.config.group);
+                let mine = self.config.redriven_for_others || is_for(&message, &self.config.group);
                 buffer.push(offset, mine.then(|| Record::copy(&message)), now);
                 if buffer.is_full(self.bounds) {
                     return Ok(());
@@ -421,10 +446,34 @@ impl Worker {
         Ok(())
     }
 
+    /// At the ends of partitions: markers of transactions are no records, and are passed as if they were.
+    ///
+    /// A partition that came a moment ago may still have the position of when it was given up, which would skip records.
+    /// Positions move only when the consumer is polled: one that is none before that, and after the partition came, will be
+    /// of now. One that is never seen to be none is not believed before a record has come.
+    fn pass(&mut self, now: Instant) {
+        let positions = match self.consumer.position() {
+            Ok(positions) => positions,
+            // Only the next record tells then.
+            Err(error) => return tracing::debug!(source = self.config.name, %error, "positions are not known"),
+        };
+        for element in positions.elements() {
+            let key = (Arc::from(element.topic()), element.partition());
+            match (self.buffers.get_mut(&key), element.offset()) {
+                (Some(buffer), Offset::Offset(next)) => buffer.pass(next, now),
+                (Some(buffer), _) => buffer.begin(),
+                (None, _) => {}
+            }
+        }
+    }
+
     /// Cuts batches that are full or due.
     fn cut(&mut self) {
         let now = Instant::now();
         let bounds = self.bounds;
+        if std::mem::take(&mut self.ended) {
+            self.pass(now);
+        }
         let batches = self.buffers.values_mut().filter(|buffer| buffer.is_full(bounds) || buffer.is_due(bounds, now));
         let batches: Vec<Batch> = batches.map(Buffer::take).collect();
         self.outbox.extend(batches.into_iter().map(Event::Batch));
@@ -447,7 +496,7 @@ impl Worker {
     }
 }
 
-fn add(list: &mut TopicPartitionList, (topic, partition): &Key, offset: i64) -> Result<()> {
+pub(super) fn add(list: &mut TopicPartitionList, (topic, partition): &Key, offset: i64) -> Result<()> {
     list.add_partition_offset(topic, *partition, Offset::Offset(offset))
         .map_err(|error| Error::from_kafka("choose offsets", error))
 }

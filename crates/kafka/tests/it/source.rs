@@ -17,6 +17,8 @@ use rdkafka::{
 struct Ledger {
     next: HashMap<Partition, i64>,
     values: Vec<String>,
+    /// What had left the topic before it was read: first and next offsets.
+    lost: Vec<(i64, i64)>,
 }
 
 impl Ledger {
@@ -25,6 +27,10 @@ impl Ledger {
         let next = self.next.entry(batch.partition.clone()).or_insert(0);
         assert_eq!(batch.start, *next, "{:?}", batch.partition);
         assert!(batch.next_offset > batch.start);
+        if batch.lost {
+            assert!(batch.records.is_empty());
+            self.lost.push((batch.start, batch.next_offset));
+        }
         *next = batch.next_offset;
         self.values.extend(
             batch.records.iter().map(|r| String::from_utf8(r.value.as_deref().unwrap_or_default().to_vec()).unwrap()),
@@ -94,6 +100,9 @@ async fn batches_are_consecutive_over_markers_and_aborted_records() {
     ledger.follow(&mut source, |ledger| ledger.values.len() >= 200).await;
     let expected: Vec<usize> = (0..300).filter(|n| n / 10 % 3 != 2).collect();
     assert_eq!(ledger.numbers(), expected);
+    // Nothing follows the last marker: it is told all the same.
+    let ends: i64 = Admin::new(&client()).unwrap().moment(&topic, 0).await.unwrap().iter().map(|it| it.end).sum();
+    ledger.follow(&mut source, |ledger| ledger.next.values().sum::<i64>() >= ends).await;
     source.close(Duration::from_secs(10)).await;
 }
 
@@ -173,6 +182,48 @@ async fn a_slow_caller_is_waited_for_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn what_retention_takes_from_a_source_that_reads_is_told_and_the_rest_comes() {
+    let topic = unique("overtaken");
+    topics(&[&topic], 1).await;
+    send(&topic, 0..1_000).await;
+    let mut source = Source::new(&client(), config("overtaken", &topic), None).unwrap();
+    let mut ledger = Ledger::default();
+    ledger.follow(&mut source, |ledger| ledger.values.len() >= 70).await;
+    // Longer than the source's patience: what was prefetched is forgotten, and has to be read again.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let admin = Admin::new(&client()).unwrap();
+    admin.delete_records(&topic, &[(0, 900)].into()).await.unwrap();
+    ledger.follow(&mut source, |ledger| ledger.next.values().sum::<i64>() >= 1_000).await;
+    let [(first, next)] = ledger.lost[..] else { panic!("{:?}", ledger.lost) };
+    assert_eq!(next, 900);
+    let there: Vec<usize> = (0..first as usize).chain(900..1_000).collect();
+    assert_eq!(ledger.numbers(), there);
+    // It goes on as before.
+    send(&topic, 1_000..1_100).await;
+    ledger.follow(&mut source, |ledger| ledger.next.values().sum::<i64>() >= 1_100).await;
+    assert_eq!((ledger.values.len(), ledger.lost.len()), (there.len() + 100, 1));
+}
+
+#[tokio::test]
+async fn a_source_that_begins_before_the_topic_does_is_told_what_is_gone() {
+    let topic = unique("begins");
+    topics(&[&topic], 1).await;
+    send(&topic, 0..100).await;
+    let admin = Admin::new(&client()).unwrap();
+    admin.delete_records(&topic, &[(0, 60)].into()).await.unwrap();
+    assert_eq!(admin.beginnings(&topic).await.unwrap(), [(0, 60)].into());
+    // The ledger of one that has read nothing begins with 0.
+    let mut ledger = Ledger::default();
+    ledger.next.insert(
+        Partition { topic: topic.as_str().into(), topic_id: admin.topic_id(&topic).await.unwrap(), partition: 0 },
+        0,
+    );
+    let mut source = Source::new(&client(), config("begins", &topic), None).unwrap();
+    ledger.follow(&mut source, |ledger| ledger.next.values().sum::<i64>() >= 100).await;
+    assert_eq!((ledger.lost, ledger.values.len()), (vec![(0, 60)], 40));
+}
+
+#[tokio::test]
 async fn a_record_redriven_for_another_group_is_passed_over() {
     let topic = unique("redriven");
     topics(&[&topic], 1).await;
@@ -186,6 +237,13 @@ async fn a_record_redriven_for_another_group_is_passed_over() {
     let mut ledger = Ledger::default();
     ledger.follow(&mut source, |ledger| ledger.next.values().sum::<i64>() >= 3).await;
     assert_eq!(ledger.numbers(), [1, 2]);
+    // Who keeps what is in the topic gets all of it.
+    let config = SourceConfig { redriven_for_others: true, ..config("keeper", &format!("{topic}-keeper")) };
+    let config = SourceConfig { topics: vec![topic.clone()], ..config };
+    let mut source = Source::new(&client(), config, None).unwrap();
+    let mut ledger = Ledger::default();
+    ledger.follow(&mut source, |ledger| ledger.next.values().sum::<i64>() >= 3).await;
+    assert_eq!(ledger.numbers(), [0, 1, 2]);
 }
 
 #[tokio::test]
