@@ -20,6 +20,7 @@ mod args;
 mod error;
 mod event;
 mod plans;
+mod rows;
 mod stream;
 mod train;
 
