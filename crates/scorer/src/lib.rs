@@ -11,6 +11,7 @@
 //! (`tests/stream.rs`). The event's bytes are copied into the score and never encoded again. A registry that is away
 //! holds the lane back and kills no record.
 
+pub mod batch;
 pub mod lookup;
 pub mod metrics;
 pub mod models;
@@ -25,6 +26,7 @@ mod stream;
 mod train;
 
 pub use args::Args;
+pub use batch::Batch;
 pub use error::{Error, Result};
 pub use models::Model;
 pub use scorer::Scorer;
