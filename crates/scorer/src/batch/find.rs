@@ -1,6 +1,7 @@
 //! From what was asked for to what there is to do.
 
 use std::{
+    borrow::Cow,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -78,8 +79,7 @@ impl Choice {
             let after = last.clone();
             let walked = objects.walk(bucket, prefix, after.as_deref(), |listed| {
                 last = Some(listed.key.clone());
-                // What consoles make to show a folder.
-                if !(listed.size == 0 && listed.key.ends_with('/')) {
+                if !is_marker(&listed.key) {
                     self.take(bucket, prefix, listed, found);
                 }
             });
@@ -101,7 +101,8 @@ impl Choice {
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "avro") && path.is_file() {
+            let name = entry_name(&path);
+            if name.ends_with(".avro") && !is_marker(&name) && path.is_file() {
                 paths.push(path);
             }
         }
@@ -117,7 +118,7 @@ impl Choice {
         let modified = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
         let object = Object {
             place: Place::File(path.to_owned()),
-            name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            name: entry_name(path).into_owned(),
             size: metadata.len(),
             modified: modified.unwrap_or(Timestamp::UNIX_EPOCH),
             version: Mutex::default(),
@@ -160,6 +161,17 @@ impl Choice {
     }
 }
 
+fn entry_name(path: &Path) -> Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+/// What lies among files of events and is none, as every reader of folders has it: `_SUCCESS` and the like, names that begin
+/// with a dot, and what consoles make to show a folder. By its own address it is an input like any other.
+fn is_marker(key: &str) -> bool {
+    let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
+    name.is_empty() || name.starts_with(['_', '.'])
+}
+
 /// The prefix in which an object lies.
 fn folder(key: &str) -> &str {
     key.rfind('/').map_or("", |slash| &key[..=slash])
@@ -190,6 +202,12 @@ mod tests {
         choice().take("b", "in/2026/", listed("in/2026/x.avro", 9, 0), &mut found);
         choice().take("b", folder("old/y.avro"), listed("old/y.avro", 0, 0), &mut found);
         assert_eq!(names(&found), [("2026/x.avro", 0), ("2026/x.avro", 1), ("2026/x.avro", 2), ("y.avro", 0)]);
+    }
+
+    #[test]
+    fn markers_are_no_files_of_events() {
+        assert!(["in/_SUCCESS", "in/folder/", "in/.x.avro", "_SUCCESS"].into_iter().all(is_marker));
+        assert!(!["in/x.avro", "_temporary/x", "x"].into_iter().any(is_marker));
     }
 
     #[test]

@@ -24,6 +24,9 @@ use super::{
 
 /// Bytes that are gathered before they are handed on.
 const CHUNK: usize = 256 << 10;
+/// Bytes after which a local file is asked to be on its disk: at the end there is little left to wait for, and meanwhile the
+/// workers work.
+const SYNC: usize = 16 << 20;
 
 /// A file of scores.
 pub(super) struct Sink<'a> {
@@ -44,6 +47,7 @@ enum Target<'a> {
     File {
         temporary: NamedTempFile,
         path: PathBuf,
+        unsynced: usize,
     },
 }
 
@@ -65,7 +69,7 @@ impl<'a> Sink<'a> {
                 let path = below(folder, name)?;
                 let key = path.display().to_string();
                 let temporary = temporary(&path).map_err(|error| io_error("write", &path, error))?;
-                (Target::File { temporary, path }, key)
+                (Target::File { temporary, path, unsynced: 0 }, key)
             }
         };
         let writer = Writer::new(Vec::with_capacity(2 * CHUNK), schema, Codec::Zstandard);
@@ -110,8 +114,17 @@ impl Target<'_> {
                     () = shutdown.wait() => Err(Error::Stopped),
                 }
             }),
-            Self::File { temporary, path } => {
-                temporary.write_all(bytes).map_err(|error| io_error("write", path, error))
+            Self::File { temporary, path, unsynced } => {
+                *unsynced += bytes.len();
+                let mut write = || {
+                    temporary.write_all(bytes)?;
+                    if *unsynced < SYNC {
+                        return Ok(());
+                    }
+                    *unsynced = 0;
+                    temporary.as_file().sync_data()
+                };
+                write().map_err(|error| io_error("write", path, error))
             }
         }
     }
@@ -120,7 +133,7 @@ impl Target<'_> {
         match self {
             // Not interrupted: whoever does not wait for the answer does not know whether it is there.
             Self::S3 { upload, storage, .. } => Ok(storage.runtime.block_on(upload.finish())?),
-            Self::File { temporary, path } => {
+            Self::File { temporary, path, .. } => {
                 let put = || {
                     temporary.as_file().sync_all()?;
                     temporary.persist(&path)?;
