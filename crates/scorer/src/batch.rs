@@ -9,7 +9,7 @@
 //!             +------ write: upload, or a file under another name; at the end it is there whole, or never
 //! ```
 //!
-//! Promises: the scores are those of the stream, by the same code ([`crate::rows`]); an output's name is a function of the
+//! Promises: the scores are those of the stream, by the same code (`rows.rs`); an output's name is a function of the
 //! input's version, so that a rerun replaces and never doubles; what is wrong with one object is no matter to the others.
 
 mod error;

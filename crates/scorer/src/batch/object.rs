@@ -18,10 +18,11 @@ use super::{
 
 /// Compressed bytes of a task, at least: blocks that are smaller go together.
 const TASK: usize = 16 << 10;
-/// The head of a file, and its blocks from a part's first one on; none where no block begins in the part.
-type Opened<'a> = (Head, Option<Blocks<Box<dyn Read + 'a>>>);
 /// Bytes that are asked for to find the head of an object whose first part is not wanted.
 const HEAD: u64 = 64 << 10;
+
+/// The head of a file, and its blocks from a part's first one on; none where no block begins in the part.
+type Opened<'a> = (Head, Option<Blocks<Box<dyn Read + 'a>>>);
 
 /// What reads objects and writes their scores: one thread, that does one after the other.
 pub(super) struct Desk<'a> {
@@ -59,6 +60,7 @@ impl Desk<'_> {
         }
     }
 
+    /// Each part but the first looks for its first block: the head says what is between two of them.
     fn blocks<'s>(&self, source: &'s Source<'_>, part: Part) -> Result<Opened<'s>> {
         let limits = self.job.limits;
         let broken = |error| Error::container(0, error);
