@@ -31,9 +31,12 @@ pub struct Upload {
     /// S3's name for it, once there is more than fits into one part.
     id: Option<String>,
     next: i32,
-    sending: JoinSet<Result<(i32, Option<String>)>>,
+    sending: JoinSet<Sent>,
     sent: BTreeMap<i32, Option<String>>,
 }
+
+/// What became of a part: its number, and what S3 calls it.
+type Sent = Result<(i32, Option<String>)>;
 
 #[derive(Clone)]
 struct Target {
@@ -95,6 +98,14 @@ impl Upload {
         Ok(())
     }
 
+    /// Gives it up and waits until what was sent of it is removed: for whoever is about to end, and for threads that are not
+    /// the runtime's.
+    pub async fn abandon(mut self) {
+        if let Some(id) = self.id.take() {
+            self.target.clone().give_up(&id, std::mem::take(&mut self.sending)).await;
+        }
+    }
+
     async fn send(&mut self, part: Bytes) -> Result<()> {
         let id = match &self.id {
             Some(id) => id.clone(),
@@ -111,7 +122,7 @@ impl Upload {
         Ok(())
     }
 
-    fn note(&mut self, sent: std::result::Result<Result<(i32, Option<String>)>, tokio::task::JoinError>) -> Result<()> {
+    fn note(&mut self, sent: std::result::Result<Sent, tokio::task::JoinError>) -> Result<()> {
         let (number, etag) = sent.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         self.sent.insert(number, etag);
         Ok(())
@@ -122,14 +133,8 @@ impl Drop for Upload {
     fn drop(&mut self) {
         let (Some(id), Ok(runtime)) = (self.id.take(), tokio::runtime::Handle::try_current()) else { return };
         let target = self.target.clone();
-        let mut sending = std::mem::take(&mut self.sending);
-        runtime.spawn(async move {
-            // A part that arrives afterwards would stay.
-            sending.shutdown().await;
-            if let Err(error) = target.abandon(&id).await {
-                tracing::warn!(%error, "parts of an object that was not finished stay behind");
-            }
-        });
+        let sending = std::mem::take(&mut self.sending);
+        runtime.spawn(async move { target.give_up(&id, sending).await });
     }
 }
 
@@ -169,6 +174,14 @@ impl Target {
         let request = objects.s3(WHAT, bucket).await?.complete_multipart_upload().bucket(bucket).key(key);
         let done = request.upload_id(id).multipart_upload(parts).send().await;
         done.map(drop).map_err(|error| Error::sdk(WHAT, self.uri(), &error))
+    }
+
+    async fn give_up(&self, id: &str, mut sending: JoinSet<Sent>) {
+        // A part that arrives afterwards would stay.
+        sending.shutdown().await;
+        if let Err(error) = self.abandon(id).await {
+            tracing::warn!(%error, "parts of an object that was not finished stay behind");
+        }
     }
 
     async fn abandon(&self, id: &str) -> Result<()> {

@@ -97,6 +97,19 @@ impl Process {
             () = self.shutdown.wait() => tracing::info!("draining"),
             Some(ended) = self.tasks.join_next() => note(ended, &mut failure),
         }
+        self.stop(failure).await
+    }
+
+    /// Works until one job is done, whose result this is; then stops as above. A signal does not end the job: it learns of it
+    /// from [`Process::shutdown`] and has the budget to come to an end of its own.
+    pub async fn run_job<T>(self, job: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        self.running.set(true);
+        let done = job.await;
+        let stopped = self.stop(None).await;
+        done.and_then(|done| stopped.map(|()| done))
+    }
+
+    async fn stop(mut self, mut failure: Option<anyhow::Error>) -> anyhow::Result<()> {
         self.running.set(false);
         self.shutdown.trigger();
         let drained = timeout(self.parts.budget, async {

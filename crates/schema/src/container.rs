@@ -7,13 +7,22 @@
 //! Data go in and come out encoded: one datum after the other, with bounds on what a file may make us hold. A block
 //! that would decompress to more than its bound is refused when it reaches it, and not before it is all there.
 
+mod blocks;
+mod bytes;
 mod codec;
+mod compressor;
+mod decompressor;
 mod error;
+mod head;
 mod reader;
 mod writer;
 
+pub use blocks::{Block, Blocks};
 pub use codec::Codec;
+pub use compressor::Compressor;
+pub use decompressor::Decompressor;
 pub use error::Error;
+pub use head::Head;
 pub use reader::Reader;
 pub use writer::Writer;
 

@@ -75,12 +75,17 @@ impl Validator {
 
     /// Walks the whole datum, which must be all of `datum`.
     pub fn validate(&self, datum: &[u8]) -> Result<(), Invalid> {
-        let mut walk = Walk { shapes: &self.shapes, cursor: Cursor::new(datum), empty_items: 0 };
-        walk.node(self.schema.root(), MAX_DEPTH).map_err(|fault| self.explain(&fault))?;
-        match walk.cursor.rest().len() {
+        match datum.len() - self.measure(datum)? {
             0 => Ok(()),
             left => Err(Invalid { path: "$".into(), message: format!("{left} bytes behind the datum") }),
         }
+    }
+
+    /// Walks the whole datum at the beginning of `bytes`: how many of them it takes.
+    pub fn measure(&self, bytes: &[u8]) -> Result<usize, Invalid> {
+        let mut walk = Walk { shapes: &self.shapes, cursor: Cursor::new(bytes), empty_items: 0 };
+        walk.node(self.schema.root(), MAX_DEPTH).map_err(|fault| self.explain(&fault))?;
+        Ok(walk.cursor.position())
     }
 
     /// Where the datum at the beginning of `bytes` ends. Looks at lengths only.

@@ -1,8 +1,8 @@
 //! The command line.
 
-use crate::{stream::Stream, train::Train};
+use crate::{batch::Batch, stream::Stream, train::Train};
 
-/// Scores events as they arrive, and trains the models that do it.
+/// Scores events as they arrive or from files, and trains the models that do it.
 #[derive(clap::Parser)]
 #[command(name = "millrace-scorer", version, about)]
 pub struct Args {
@@ -14,6 +14,8 @@ pub struct Args {
 enum Command {
     /// Scores events from Kafka to Kafka, exactly once.
     Stream(Box<Stream>),
+    /// Scores files of events, from S3 or local ones.
+    Batch(Box<Batch>),
     /// Makes a model bundle from labelled Avro files.
     Train(Box<Train>),
 }
@@ -23,6 +25,7 @@ impl Args {
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Stream(stream) => stream.run().await,
+            Command::Batch(batch) => batch.run().await,
             // Hours of computing: not on a thread that others wait for.
             Command::Train(train) => tokio::task::spawn_blocking(move || train.run()).await?,
         }

@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 
-use millrace_core::{header, id};
+use millrace_core::{Pipeline, header, id};
 use millrace_kafka::{
     lane::{Input, Unavailable},
     trace,
 };
-use millrace_schema::{Projection, Slot};
+use millrace_runtime::ConfigError;
+use millrace_schema::{FieldPath, Projection, Schema, Slot};
 
-use crate::lookup::Lookup;
+use crate::{lookup::Lookup, rows::Ids};
 
 /// An event's identity. What its headers lack is made up for, the same way each time the record is read.
 pub(crate) struct Identity<'a> {
@@ -19,6 +20,26 @@ pub(crate) struct Identity<'a> {
     pub(crate) received_at: i64,
     /// Headers that the record lacked.
     pub(crate) missing: Vec<(&'static str, String)>,
+}
+
+impl Identity<'_> {
+    pub(crate) fn ids(&self) -> Ids<'_> {
+        let Self { event_id, correlation_id, received_at, .. } = self;
+        Ids { event_id, correlation_id, received_at: *received_at }
+    }
+}
+
+/// The field of the events' own ids, where the document names one.
+pub(crate) fn id_field(pipeline: &Pipeline) -> Result<Option<FieldPath>, ConfigError> {
+    let id = pipeline.spec.events.id.as_deref().map(FieldPath::parse).transpose();
+    id.map_err(|error| ConfigError::new(format!("pipeline {}: events.id: {error}", pipeline.name())))
+}
+
+/// Reads the id by its name today, also where the writer had another name for it; a writer without it has none.
+pub(crate) fn id_projection(writer: &Schema, today: &Schema, id: &FieldPath) -> Option<Projection> {
+    let id = std::slice::from_ref(id);
+    let compiled = Projection::compile(writer, today, id);
+    compiled.or_else(|_| Projection::compile(writer, writer, id)).ok()
 }
 
 /// Finds an event's identity: the header, else the field that the document names, else a UUID of the record's place.
@@ -72,7 +93,7 @@ fn made_up_id(
 }
 
 /// The event's own id, when it has one that is an id.
-fn own_id(field: &Projection, datum: &[u8]) -> Option<String> {
+pub(crate) fn own_id(field: &Projection, datum: &[u8]) -> Option<String> {
     let mut slots = Vec::with_capacity(1);
     field.read(datum, &mut slots).ok()?;
     let id = match slots.first()? {
@@ -100,7 +121,6 @@ mod tests {
 
     use millrace_kafka::lane::Batch;
     use millrace_schema::{
-        FieldPath, Schema,
         client::{self, Registered},
         framing::SchemaRef,
     };

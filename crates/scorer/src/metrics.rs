@@ -18,6 +18,17 @@ pub const MODEL_INFO: &str = "scorer_model_info";
 /// Bundles that were found and could not be used, by `model`.
 pub const MODEL_REFUSED: &str = "scorer_model_refused_total";
 
+/// Records that a batch has scored, by `pipeline` and `model`; those of an object that fails later count as well.
+pub const BATCH_RECORDS: &str = "scorer_batch_records_total";
+/// Objects, or parts of them, whose scores are written, by `pipeline` and `model`.
+pub const BATCH_OBJECTS: &str = "scorer_batch_objects_total";
+/// Objects, or parts of them, that have no scores, by `pipeline`, `model` and `error`.
+pub const BATCH_FAILED: &str = "scorer_batch_failed_objects_total";
+/// Bytes of blocks of events whose scores are written, as they lie in their files, by `pipeline` and `model`.
+pub const BATCH_BYTES: &str = "scorer_batch_bytes_total";
+/// Time of a worker for a few blocks: to open them, to score their records, to compress the scores. Unit: seconds.
+pub const BATCH_TASK_SECONDS: &str = "scorer_batch_task_seconds";
+
 /// The instruments of one pipeline's lanes.
 #[derive(Clone)]
 pub struct Metrics {
@@ -66,5 +77,47 @@ impl ModelMetrics {
 
     pub(crate) fn refused(&self, model: &str) {
         self.refused.add(1, &[KeyValue::new("model", model.to_owned())]);
+    }
+}
+
+/// The instruments of a batch.
+pub(crate) struct BatchMetrics {
+    attributes: Vec<KeyValue>,
+    records: Counter<u64>,
+    objects: Counter<u64>,
+    failed: Counter<u64>,
+    bytes: Counter<u64>,
+    task: Histogram<f64>,
+}
+
+impl BatchMetrics {
+    pub(crate) fn new(meter: &Meter, pipeline: &str, model: &str) -> Self {
+        Self {
+            attributes: vec![KeyValue::new("pipeline", pipeline.to_owned()), KeyValue::new("model", model.to_owned())],
+            records: meter.u64_counter(BATCH_RECORDS).build(),
+            objects: meter.u64_counter(BATCH_OBJECTS).build(),
+            failed: meter.u64_counter(BATCH_FAILED).build(),
+            bytes: meter.u64_counter(BATCH_BYTES).build(),
+            task: meter.f64_histogram(BATCH_TASK_SECONDS).with_unit("s").build(),
+        }
+    }
+
+    pub(crate) fn scored(&self, records: u64, time: Duration) {
+        self.records.add(records, &self.attributes);
+        self.task.record(time.as_secs_f64(), &self.attributes);
+    }
+
+    pub(crate) fn done(&self) {
+        self.objects.add(1, &self.attributes);
+    }
+
+    pub(crate) fn failed(&self, error: &'static str) {
+        let mut attributes = self.attributes.clone();
+        attributes.push(KeyValue::new("error", error));
+        self.failed.add(1, &attributes);
+    }
+
+    pub(crate) fn read(&self, bytes: u64) {
+        self.bytes.add(bytes, &self.attributes);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use millrace_core::{Code, pipeline::Framing};
 use millrace_kafka::lane::Unavailable;
 use millrace_schema::{
-    FieldPath, Projection, Schema, client,
+    FieldPath, Projection, client,
     framing::{self, SchemaRef},
     scored,
 };
@@ -17,6 +17,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     error::{Error, Result},
+    event::id_projection,
     lookup::Lookup,
 };
 
@@ -129,17 +130,10 @@ impl Plans {
         framing::write_prefix(self.framing, registered.id, registered.guid, &mut prefix);
         Ok(Ok(Planned {
             plan,
-            id: self.id.as_ref().and_then(|id| self.id_projection(&event.schema, id)),
+            id: self.id.as_ref().and_then(|id| id_projection(&event.schema, self.bundle.schema(), id)),
             prefix,
             header: framing::header_value(self.framing, registered.guid),
         }))
-    }
-
-    /// Reads the id by its name today, also where the writer had another name for it; a writer without it has none.
-    fn id_projection(&self, writer: &Schema, id: &FieldPath) -> Option<Projection> {
-        let id = std::slice::from_ref(id);
-        let compiled = Projection::compile(writer, self.bundle.schema(), id);
-        compiled.or_else(|_| Projection::compile(writer, writer, id)).ok()
     }
 }
 

@@ -8,19 +8,16 @@ use std::{
 use millrace_core::{Pipeline, header};
 use millrace_kafka::lane::{Input, Outputs, Processor, Unavailable};
 use millrace_runtime::ConfigError;
-use millrace_schema::{
-    FieldPath, framing,
-    scored::{Head, Reason, encode_head},
-};
-use millrace_scoring::Scratch;
+use millrace_schema::framing;
 
 use crate::{
     error::{Error, Result},
-    event::{Identity, identify},
+    event::{Identity, id_field, identify},
     lookup::Lookup,
     metrics::Metrics,
     models::Model,
     plans::{Planned, Plans},
+    rows::Rows,
 };
 
 /// The stage of the scorer's dead letters.
@@ -32,12 +29,11 @@ const SOURCE: &str = "stream";
 pub struct Scorer {
     pipeline: String,
     scores: String,
-    reasons: usize,
+    rows: Rows,
     model: Arc<Model>,
     lookup: Box<dyn Lookup>,
     plans: Plans,
     metrics: Metrics,
-    scratch: Scratch,
     value: Vec<u8>,
 }
 
@@ -49,19 +45,15 @@ impl Scorer {
         lookup: Box<dyn Lookup>,
         metrics: Metrics,
     ) -> std::result::Result<Self, ConfigError> {
-        let events = &pipeline.spec.events;
-        let id = events.id.as_deref().map(FieldPath::parse).transpose();
-        let id = id.map_err(|error| ConfigError::new(format!("pipeline {}: events.id: {error}", pipeline.name())))?;
-        let plans = Plans::new(model.current(), events.framing, id);
+        let plans = Plans::new(model.current(), pipeline.spec.events.framing, id_field(pipeline)?);
         Ok(Self {
             pipeline: pipeline.name().to_owned(),
             scores: pipeline.scores_topic(),
-            reasons: pipeline.spec.scoring.as_ref().map_or(0, |scoring| scoring.reasons),
+            rows: Rows::new(pipeline, SOURCE),
             model,
             lookup,
             plans,
             metrics,
-            scratch: Scratch::default(),
             value: Vec::new(),
         })
     }
@@ -82,36 +74,15 @@ impl Scorer {
             Ok(planned) => planned,
             Err(error) => return Ok(Err(error)),
         };
-        let score = match planned.plan.score(datum, &mut self.scratch, self.reasons) {
-            Ok(score) if score.consumed == datum.len() => score,
-            Ok(score) => return Ok(Err(Error::Trailing(datum.len() - score.consumed))),
-            Err(error) => return Ok(Err(Error::Corrupt(error))),
+        let row = match self.rows.score(&planned.plan, datum) {
+            Ok(row) => row,
+            Err(error) => return Ok(Err(error)),
         };
         let identity = identify(input, datum, planned.id.as_ref(), &*self.lookup, now)?;
         self.metrics.age(now - identity.received_at);
-        let bundle = planned.plan.bundle();
-        let reasons = planned.plan.reasons(&self.scratch).map(|reason| Reason {
-            feature: reason.feature,
-            value: reason.value,
-            contribution: reason.contribution,
-        });
-        let head = Head {
-            event_id: &identity.event_id,
-            correlation_id: &identity.correlation_id,
-            pipeline: &self.pipeline,
-            received_at: identity.received_at,
-            scored_at: now,
-            source: SOURCE,
-            model: bundle.name(),
-            model_version: bundle.version(),
-            score: score.probability,
-            margin: score.margin,
-            reasons: reasons.collect(),
-        };
         self.value.clear();
         self.value.extend_from_slice(&planned.prefix);
-        encode_head(&head, &mut self.value);
-        self.value.extend_from_slice(datum);
+        row.write(&identity.ids(), now, &mut self.value);
         send(input, &self.scores, &self.value, planned, &identity, out);
         Ok(Ok(()))
     }
@@ -171,7 +142,7 @@ fn send(input: &Input<'_>, topic: &str, value: &[u8], planned: &Planned, identit
 }
 
 /// Milliseconds since 1970.
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -75,6 +75,12 @@ impl Plan {
         &self.bundle
     }
 
+    /// Whether the writer's records have any of the fields that features are made of. Where they have none, each score is that
+    /// of a record that lacks everything.
+    pub fn reads_anything(&self) -> bool {
+        (0..self.projection.len()).any(|slot| self.projection.kind(slot).present)
+    }
+
     /// Scores one event and finds up to so many [`reasons`](Self::reasons).
     pub fn score(&self, event: &[u8], scratch: &mut Scratch, reasons: usize) -> Result<Score, Corrupt> {
         let bundle = &*self.bundle;

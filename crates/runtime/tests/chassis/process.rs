@@ -108,3 +108,23 @@ async fn the_admin_port_shows_metrics_and_changes_the_log_level() {
     assert_eq!(request(admin, "PUT", "/log-level", "nonsense=loud").await.0, 400);
     assert_eq!(get(admin, "/nowhere").await.0, 404);
 }
+
+#[tokio::test]
+async fn a_job_ends_its_process_and_a_signal_does_not_end_the_job() {
+    let mut process = start("5s").await;
+    process.spawn("helper", SHORT, |shutdown| async move {
+        shutdown.wait().await;
+        Ok(())
+    });
+    assert_eq!(process.run_job(async { Ok(7) }).await.unwrap(), 7);
+
+    let process = start("5s").await;
+    let shutdown = process.shutdown();
+    shutdown.trigger();
+    let job = async move {
+        shutdown.wait().await;
+        sleep(SHORT).await;
+        anyhow::bail!("half of it is done")
+    };
+    assert_eq!(process.run_job::<()>(job).await.unwrap_err().to_string(), "half of it is done");
+}

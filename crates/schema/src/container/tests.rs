@@ -110,7 +110,103 @@ fn data_without_bytes_are_counted_and_bounded() {
     assert!(matches!(read(&bomb, Limits::default()), Err(Error::Malformed("a block has more data than bytes"))));
 }
 
+/// Blocks of these many data, each with a text as long as its number.
+fn blocks_of(sizes: &[usize], codec: Codec) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new(), &strings(), codec).unwrap();
+    let mut compressor = Compressor::new(codec);
+    let mut number = 0;
+    for &size in sizes {
+        let data: Vec<u8> = (number..number + size).flat_map(text).collect();
+        number += size;
+        writer.append_block(size as u64, &compressor.compress(&data).unwrap()).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+fn all_blocks(mut blocks: Blocks<&[u8]>, end: u64) -> Result<Vec<Block>, Error> {
+    let mut all = Vec::new();
+    let mut block = Block::default();
+    while blocks.offset() < end && blocks.read_block(&mut block)? {
+        all.push(block.clone());
+    }
+    Ok(all)
+}
+
+/// The blocks that begin in a stretch of a file.
+fn stretch(file: &[u8], head: &Head, begin: u64, end: u64) -> Vec<Block> {
+    let limits = Limits::default();
+    let start = begin.max(head.length()) - Blocks::<&[u8]>::LOOK_BACK;
+    let Some(input) = file.get(start as usize..) else { return Vec::new() };
+    let found = Blocks::find(input, head, limits, start, end).unwrap();
+    found.map_or_else(Vec::new, |blocks| all_blocks(blocks, end).unwrap())
+}
+
+#[test]
+fn blocks_are_written_in_order_and_read_as_they_lie() {
+    for codec in CODECS {
+        let file = blocks_of(&[3, 0, 5], codec);
+        let texts: Vec<Vec<u8>> = (0..8).map(text).collect();
+        assert_eq!(read(&file, Limits::default()).unwrap(), texts, "{codec:?}");
+        let head = Head::read(file.as_slice(), Limits::default()).unwrap();
+        assert_eq!((head.codec(), head.schema().canonical()), (codec, strings().canonical()));
+        let input = &file[head.length() as usize..];
+        let blocks = all_blocks(Blocks::new(input, &head, Limits::default(), head.length()), u64::MAX).unwrap();
+        assert_eq!(blocks.iter().map(|block| block.count).collect::<Vec<_>>(), [3, 0, 5]);
+        assert_eq!(blocks[0].offset, head.length());
+        let (mut decompressor, mut out) = (Decompressor::new(codec, Limits::default()), Vec::new());
+        for (block, expected) in blocks.iter().zip([&texts[..3], &[], &texts[3..]]) {
+            decompressor.open(block, &mut out).unwrap();
+            assert_eq!(out, expected.concat());
+        }
+    }
+}
+
+#[test]
+fn a_block_after_a_broken_one_opens_in_the_same_memory() {
+    for codec in [Codec::Snappy, Codec::Zstandard] {
+        let data = codec.compress(&text(5000)).unwrap();
+        let (mut decompressor, mut out) =
+            (Decompressor::new(codec, Limits { block: 6000, total: u64::MAX }), Vec::new());
+        let broken = Block { offset: 0, count: 1, data: data[..data.len() / 2].to_vec() };
+        assert!(decompressor.open(&broken, &mut out).is_err(), "{codec:?}");
+        let bomb = Block { offset: 0, count: 1, data: codec.compress(&text(1 << 20)).unwrap() };
+        assert!(matches!(decompressor.open(&bomb, &mut out), Err(Error::TooLarge { .. })), "{codec:?}");
+        decompressor.open(&Block { offset: 0, count: 1, data }, &mut out).unwrap();
+        assert_eq!(out, text(5000));
+    }
+}
+
+#[test]
+fn a_writer_that_is_given_blocks_keeps_what_it_was_given_before() {
+    let mut writer = Writer::new(Vec::new(), &strings(), Codec::Null).unwrap();
+    writer.append(&text(1)).unwrap();
+    writer.append_block(1, &text(2)).unwrap();
+    writer.append(&text(3)).unwrap();
+    let file = writer.finish().unwrap();
+    assert_eq!(read(&file, Limits::default()).unwrap(), [text(1), text(2), text(3)]);
+}
+
 proptest! {
+    /// However a file is cut into parts, each block is in one of them and in no other, in order.
+    #[test]
+    fn parts_have_each_block_once(
+        sizes in proptest::collection::vec(0_usize..12, 0..30), part in 1_u64..700, codec in 0_usize..4
+    ) {
+        let file = blocks_of(&sizes, CODECS[codec]);
+        let head = Head::read(file.as_slice(), Limits::default()).unwrap();
+        let input = &file[head.length() as usize..];
+        let all = all_blocks(Blocks::new(input, &head, Limits::default(), head.length()), u64::MAX).unwrap();
+        let parts = (file.len() as u64).div_ceil(part);
+        let found: Vec<Vec<Block>> =
+            (0..parts).map(|k| stretch(&file, &head, k * part, (k + 1) * part)).collect();
+        for (k, blocks) in found.iter().enumerate() {
+            for block in blocks {
+                prop_assert_eq!(block.offset / part, k as u64);
+            }
+        }
+        prop_assert_eq!(found.concat(), all);
+    }
+
     #[test]
     fn damaged_files_never_panic(at in 0_usize..400, byte: u8, cut in 0_usize..400, codec in 0_usize..4) {
         let data: Vec<_> = (0..20).map(text).collect();

@@ -43,6 +43,13 @@ impl<W: Write> Writer<W> {
         if self.block.len() >= BLOCK { self.flush() } else { Ok(()) }
     }
 
+    /// Adds a block of `count` data that was compressed already, with the file's codec; it is not looked at. Whoever has
+    /// several cores compresses with all of them, and writes in order.
+    pub fn append_block(&mut self, count: u64, compressed: &[u8]) -> Result<(), Error> {
+        self.flush()?;
+        self.write_block(count, compressed)
+    }
+
     /// Where it writes to.
     pub fn output_mut(&mut self) -> &mut W {
         &mut self.output
@@ -60,14 +67,19 @@ impl<W: Write> Writer<W> {
             return Ok(());
         }
         let compressed = self.codec.compress(&self.block)?;
-        let mut head = Vec::with_capacity(20);
-        wire::put_long(&mut head, self.count as i64);
-        wire::put_long(&mut head, compressed.len() as i64);
-        self.output.write_all(&head)?;
-        self.output.write_all(&compressed)?;
-        self.output.write_all(&self.sync)?;
+        self.write_block(self.count, &compressed)?;
         self.block.clear();
         self.count = 0;
+        Ok(())
+    }
+
+    fn write_block(&mut self, count: u64, compressed: &[u8]) -> Result<(), Error> {
+        let mut head = Vec::with_capacity(20);
+        wire::put_long(&mut head, count as i64);
+        wire::put_long(&mut head, compressed.len() as i64);
+        self.output.write_all(&head)?;
+        self.output.write_all(compressed)?;
+        self.output.write_all(&self.sync)?;
         Ok(())
     }
 }
