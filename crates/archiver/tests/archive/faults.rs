@@ -2,13 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use millrace_testkit::assert_eventually;
+use millrace_testkit::{Flaky, assert_eventually};
 use rand::RngExt as _;
 
-use crate::{
-    flaky::Flaky,
-    world::{START, Sent, World},
-};
+use crate::world::{START, Sent, World};
 
 /// How old windows get, in seconds.
 const AGE: u64 = 2;
@@ -63,7 +60,7 @@ async fn archivers_that_are_killed_archive_each_offset_once() {
 async fn one_that_was_thought_dead_archives_nothing_twice() {
     const RECORDS: usize = 9_000;
     let world = Arc::new(World::new(AGE).await);
-    let s3 = Flaky::holding().await;
+    let s3 = Flaky::holding().await.unwrap();
     let zombie = world.begin(Some(s3.url()));
     world.send(&(0..RECORDS / 3).map(|n| record(n, RECORDS)).collect::<Vec<_>>()).await;
     // Its files are there, and its manifests on their way.
@@ -117,7 +114,7 @@ async fn what_leaves_the_topic_under_an_archiver_is_named_and_the_rest_is_there(
 async fn an_s3_that_fails_one_call_in_ten_loses_nothing() {
     const RECORDS: usize = 10_000;
     let world = Arc::new(World::new(AGE).await);
-    let flaky = Flaky::start(10).await;
+    let flaky = Flaky::start(10).await.unwrap();
     let _archiver = world.begin(Some(flaky.url()));
     sending(Arc::clone(&world), RECORDS, 5).await;
     assert_all(&world, RECORDS).await;
@@ -129,7 +126,7 @@ async fn an_s3_that_is_away_from_time_to_time_loses_nothing_of_what_goes_there_i
     const RECORDS: usize = 480;
     let world = World::with_roll(20 << 20, AGE).await;
     // The longer ones outlast what a call is tried again for.
-    let flaky = Flaky::bursts(Duration::from_secs(4), Duration::from_secs(5)).await;
+    let flaky = Flaky::bursts(Duration::from_secs(4), Duration::from_secs(5)).await.unwrap();
     let _archiver = world.begin(Some(flaky.url()));
     let mut random = rand::rng();
     let mut large = |n: usize| {

@@ -3,7 +3,6 @@
 
 mod content;
 mod faults;
-mod flaky;
 mod hours;
 mod lake;
 mod world;
