@@ -15,7 +15,7 @@
 
 mod buffer;
 mod context;
-mod reset;
+mod positions;
 mod worker;
 
 use std::{sync::Arc, time::Duration};

@@ -23,7 +23,7 @@ use super::{
     Batch, Event, Partition, SourceConfig,
     buffer::{Bounds, Buffer},
     context::{Rebalance, SourceContext, give_up},
-    reset::Reset,
+    positions::Reset,
 };
 use crate::{
     admin::describe_topics,
@@ -444,27 +444,6 @@ impl Worker {
             }
         }
         Ok(())
-    }
-
-    /// At the ends of partitions: markers of transactions are no records, and are passed as if they were.
-    ///
-    /// A partition that came a moment ago may still have the position of when it was given up, which would skip records.
-    /// Positions move only when the consumer is polled: one that is none before that, and after the partition came, will be
-    /// of now. One that is never seen to be none is not believed before a record has come.
-    fn pass(&mut self, now: Instant) {
-        let positions = match self.consumer.position() {
-            Ok(positions) => positions,
-            // Only the next record tells then.
-            Err(error) => return tracing::debug!(source = self.config.name, %error, "positions are not known"),
-        };
-        for element in positions.elements() {
-            let key = (Arc::from(element.topic()), element.partition());
-            match (self.buffers.get_mut(&key), element.offset()) {
-                (Some(buffer), Offset::Offset(next)) => buffer.pass(next, now),
-                (Some(buffer), _) => buffer.begin(),
-                (None, _) => {}
-            }
-        }
     }
 
     /// Cuts batches that are full or due.

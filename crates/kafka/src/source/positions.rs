@@ -1,4 +1,5 @@
-//! Partitions whose next offset the brokers do not have: retention was faster, or a log was cut short.
+//! Where partitions are: ends that are no records, and offsets that the brokers do not have, because retention was faster or a
+//! log was cut short.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -40,6 +41,27 @@ impl Reset {
 }
 
 impl Worker {
+    /// At the ends of partitions: markers of transactions are no records, and are passed as if they were.
+    ///
+    /// A partition that came a moment ago may still have the position of when it was given up, which would skip records.
+    /// Positions move only when the consumer is polled: one that is none before that, and after the partition came, will be
+    /// of now. One that is never seen to be none is not believed before a record has come.
+    pub(super) fn pass(&mut self, now: Instant) {
+        let positions = match self.consumer.position() {
+            Ok(positions) => positions,
+            // Only the next record tells then.
+            Err(error) => return tracing::debug!(source = self.config.name, %error, "positions are not known"),
+        };
+        for element in positions.elements() {
+            let key = (Arc::from(element.topic()), element.partition());
+            match (self.buffers.get_mut(&key), element.offset()) {
+                (Some(buffer), Offset::Offset(next)) => buffer.pass(next, now),
+                (Some(buffer), _) => buffer.begin(),
+                (None, _) => {}
+            }
+        }
+    }
+
     /// Begins partitions anew, where there are such and the group waits for nothing: what is done to partitions then would
     /// be taken for the answer.
     pub(super) fn begin_anew(&mut self) -> Result<()> {
