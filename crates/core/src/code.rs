@@ -19,6 +19,8 @@ pub enum Code {
     NotFound,
     /// The named thing exists already, with other content.
     AlreadyExists,
+    /// What the caller made a condition of is not so.
+    PreconditionFailed,
     /// A schema that the subject's compatibility level refuses.
     IncompatibleSchema,
     /// A body, a batch or an event over its limit.
@@ -36,7 +38,7 @@ pub enum Code {
 }
 
 /// (code, name, gRPC status, HTTP status), in the order of the enum.
-const TABLE: [(Code, &str, i32, u16); 14] = [
+const TABLE: [(Code, &str, i32, u16); 15] = [
     (Code::InvalidRequest, "INVALID_REQUEST", 3, 400),
     (Code::InvalidEvent, "INVALID_EVENT", 3, 400),
     (Code::InvalidConfig, "INVALID_CONFIG", 9, 422),
@@ -44,6 +46,7 @@ const TABLE: [(Code, &str, i32, u16); 14] = [
     (Code::PermissionDenied, "PERMISSION_DENIED", 7, 403),
     (Code::NotFound, "NOT_FOUND", 5, 404),
     (Code::AlreadyExists, "ALREADY_EXISTS", 6, 409),
+    (Code::PreconditionFailed, "PRECONDITION_FAILED", 9, 412),
     (Code::IncompatibleSchema, "INCOMPATIBLE_SCHEMA", 9, 409),
     (Code::TooLarge, "TOO_LARGE", 8, 413),
     (Code::RateLimited, "RATE_LIMITED", 8, 429),

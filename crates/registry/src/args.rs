@@ -2,10 +2,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use millrace_postgres::{Pool, check, migrate};
-use millrace_runtime::{Ready, Shutdown, tls};
+use millrace_runtime::{ConfigError, Ready, Shutdown, tls};
 use tokio::net::TcpListener;
 
-use crate::serve::{MIGRATIONS, Options, Parts, SCHEMA, serve};
+use crate::serve::{MIGRATIONS, ModelStore, Options, Parts, SCHEMA, serve};
 
 /// Keeps the schemas of all records.
 #[derive(Debug, clap::Parser)]
@@ -46,6 +46,11 @@ struct Serve {
         value_parser = incompatible_code
     )]
     incompatible_code: u32,
+    #[command(flatten)]
+    aws: millrace_aws::Args,
+    /// Where the bundles of models are kept. Without it there are no models here.
+    #[arg(long, env = "MILLRACE_MODEL_STORE", value_name = "s3://BUCKET/PREFIX")]
+    model_store: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -81,7 +86,9 @@ impl Args {
 
 impl Serve {
     async fn run(self) -> anyhow::Result<()> {
-        let Self { runtime, postgres, tls, http_addr, grpc_addr, incompatible_code } = self;
+        let Self { runtime, postgres, tls, http_addr, grpc_addr, incompatible_code, aws, model_store } = self;
+        let models = model_store.map(|uri| ModelStore::parse(aws.client().objects(), &uri)).transpose();
+        let models = models.map_err(|fault| ConfigError::new(format!("--model-store: {fault}")))?;
         let pool = postgres.pool()?;
         let tls = tls.server()?;
         let mut process = runtime.start("registry").await?;
@@ -92,6 +99,7 @@ impl Serve {
             pool: pool.clone(),
             meter: process.meter(),
             options: Options { incompatible_code },
+            models,
         };
         tracing::info!(http = %parts.http.local_addr()?, grpc = %parts.grpc.local_addr()?, "listening");
         let ready = process.readiness("database");

@@ -49,6 +49,16 @@ pub enum Error {
     TooLarge { limit: usize },
     #[error("{0}")]
     BadRequest(String),
+    #[error("model {0} not found")]
+    ModelNotFound(String),
+    #[error("{0}")]
+    Unmet(String),
+    #[error("this registry keeps no models: start it with --model-store s3://bucket/prefix")]
+    NoShelf,
+    #[error("{0} is not there any more: a file of a model was removed from the store")]
+    Lost(String),
+    #[error("model store: {0}")]
+    Shelf(#[from] millrace_aws::Error),
     #[error("Error in the backend data store: {0}")]
     Store(#[from] millrace_postgres::Error),
 }
@@ -65,7 +75,14 @@ impl Error {
             | Self::VersionNotFound(_)
             | Self::SchemaNotFound
             | Self::SchemaIdNotFound(_)
-            | Self::NotConfigured(_) => Code::NotFound,
+            | Self::NotConfigured(_)
+            | Self::ModelNotFound(_) => Code::NotFound,
+            Self::Unmet(_) => Code::PreconditionFailed,
+            Self::NoShelf => Code::InvalidConfig,
+            Self::Lost(_) => Code::Corrupt,
+            // What S3 has against it is no fault of the caller's.
+            Self::Shelf(error) if error.is_retriable() => Code::Unavailable,
+            Self::Shelf(_) => Code::Internal,
             Self::Incompatible { .. } => Code::IncompatibleSchema,
             Self::TooLarge { .. } => Code::TooLarge,
             Self::Store(error) => error.code(),
@@ -93,6 +110,9 @@ impl Error {
             Self::InvalidSubject(_) => 42_208,
             Self::TooLarge { .. } => 42_209,
             Self::BadRequest(_) => 400,
+            Self::ModelNotFound(_) => 404,
+            Self::Unmet(_) => 412,
+            Self::NoShelf | Self::Lost(_) | Self::Shelf(_) => 500,
             Self::Store(_) => 50_001,
         }
     }
@@ -116,12 +136,21 @@ impl Error {
             Self::NotPermitted(_) => "not_permitted",
             Self::Referenced(..) => "referenced",
             Self::TooLarge { .. } => "too_large",
+            Self::ModelNotFound(_) => "model_not_found",
+            Self::Unmet(_) => "unmet",
+            Self::NoShelf => "no_model_store",
+            Self::Lost(_) => "lost",
+            Self::Shelf(error) => error.tag(),
             Self::Store(error) => error.tag(),
         }
     }
 
     /// Whether the same request may succeed later.
     pub fn is_retriable(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_retriable())
+        match self {
+            Self::Store(error) => error.is_retriable(),
+            Self::Shelf(error) => error.is_retriable(),
+            _ => false,
+        }
     }
 }

@@ -1,9 +1,10 @@
-//! The schema registry: Avro schemas by subject, version, id and content, for Confluent's clients and for our own.
+//! The registry: Avro schemas by subject, version, id and content, for Confluent's clients and for our own; and models.
 //!
 //! ```text
 //! REST (Confluent's API) --+                      +-- store: Postgres schema `registry`
 //!                          +--> Registry ---------+
 //! gRPC (RegistryService) --+      |  checks       +-- cache: what an id names never changes
+//! gRPC (ModelService) -----+      |               +-- models: bundles in S3, who scores which pipeline
 //!        ^                        |
 //!        +------ Watch <------ changes, by revision (LISTEN says when to look)
 //! ```
@@ -17,6 +18,7 @@ mod error;
 mod grpc;
 pub mod metrics;
 mod model;
+mod models;
 mod registry;
 mod rest;
 mod serve;
@@ -27,4 +29,4 @@ mod watch;
 pub use args::Args;
 pub use error::{Error, Result};
 pub use model::Conflict;
-pub use serve::{MIGRATIONS, Options, Parts, serve};
+pub use serve::{MIGRATIONS, ModelStore, Options, Parts, serve};

@@ -5,6 +5,7 @@ mod deletions;
 mod lists;
 mod writes;
 
+pub(crate) use changes::CHANNEL;
 pub(crate) use deletions::text_of;
 
 use std::{collections::HashSet, sync::Arc};
@@ -250,19 +251,19 @@ struct Resolved {
 type Parameter<'a> = &'a (dyn millrace_postgres::types::ToSql + Sync);
 
 /// At most one row, by a statement that is prepared once per connection.
-async fn one(client: &impl GenericClient, sql: &str, parameters: &[Parameter<'_>]) -> Result<Option<Row>> {
+pub(crate) async fn one(client: &impl GenericClient, sql: &str, parameters: &[Parameter<'_>]) -> Result<Option<Row>> {
     let statement = client.prepare_cached(sql).await.map_err(millrace_postgres::Error::from)?;
     Ok(client.query_opt(&statement, parameters).await.map_err(millrace_postgres::Error::from)?)
 }
 
 /// All rows.
-async fn all(client: &impl GenericClient, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>> {
+pub(crate) async fn all(client: &impl GenericClient, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>> {
     let statement = client.prepare_cached(sql).await.map_err(millrace_postgres::Error::from)?;
     Ok(client.query(&statement, parameters).await.map_err(millrace_postgres::Error::from)?)
 }
 
 /// How many rows were changed.
-async fn change(client: &impl GenericClient, sql: &str, parameters: &[Parameter<'_>]) -> Result<u64> {
+pub(crate) async fn change(client: &impl GenericClient, sql: &str, parameters: &[Parameter<'_>]) -> Result<u64> {
     let statement = client.prepare_cached(sql).await.map_err(millrace_postgres::Error::from)?;
     Ok(client.execute(&statement, parameters).await.map_err(millrace_postgres::Error::from)?)
 }

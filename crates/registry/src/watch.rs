@@ -28,6 +28,11 @@ impl Bell {
         Self(Arc::new(watch::Sender::new(())))
     }
 
+    /// Hears it from now on.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        self.0.subscribe()
+    }
+
     /// Rings whenever the database says so, until shutdown.
     pub(crate) async fn ring(self, registry: Shared, shutdown: Shutdown) {
         let mut listener = registry.store.listen();
@@ -54,7 +59,7 @@ pub(crate) async fn stream(
     wish: Wish,
     shutdown: Shutdown,
 ) -> Result<mpsc::Receiver<Result<Change, Status>>> {
-    let bell = bell.0.subscribe(); // before the first look: what happens from here on rings
+    let bell = bell.subscribe(); // before the first look: what happens from here on rings
     // A revision that is still to come: the client wants what is new, or has outlived a restored backup.
     let after = wish.after.min(registry.store.head().await?);
     let (sender, receiver) = mpsc::channel(AHEAD);

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The channel on which changes are announced; the announcement says only that there is something to read.
-pub(super) const CHANNEL: &str = "registry_changes";
+pub(crate) const CHANNEL: &str = "registry_changes";
 /// Changes read at once.
 const BATCH: i64 = 500;
 
