@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! up: Kafka + Postgres -> registry -> pipeline applied, model trained, key made -> the other services -> .millrace/env
-//!       --detach: a keeper in the background, and done       else: the demo's load, and a live table until Ctrl-C
+//!       --detach: a keeper in the background, and done       else: the demo's load and batches, and a live table until Ctrl-C
+//! inbox: files of mail as a partner delivers them
 //! down, status, logs: by the stack's folder                  exec: a program with the stack's addresses
 //! ```
 
 mod demo;
 mod detach;
 mod exec;
+mod inbox;
 mod load;
 mod logs;
 mod metrics;
@@ -36,6 +38,8 @@ pub enum Command {
     Status(Place),
     /// Print the log of a part.
     Logs(logs::Args),
+    /// Deliver made-up files of mail to an inbox of the batch path, as a partner would.
+    Inbox(inbox::Args),
     /// Run a program with the stack's addresses in its environment.
     Exec(exec::Args),
 }
@@ -56,6 +60,7 @@ impl Command {
             Self::Down(Place { dir }) => down(&dir, output).await,
             Self::Status(Place { dir }) => status::show(&dir, output).await,
             Self::Logs(args) => args.run(output).await,
+            Self::Inbox(args) => args.run(output).await,
             Self::Exec(args) => args.run().await,
         }
     }

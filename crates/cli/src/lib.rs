@@ -5,7 +5,7 @@
 //! tail, dead -> Kafka                   pipeline -> registry, Kafka, Postgres
 //! trace ------> Kafka and Postgres      dev -----> the local stack
 //! dag --------> scheduler (gRPC)        lake ----> S3 and Kafka
-//! import -----> SQS
+//! import -----> SQS                     model ---> registry (gRPC)
 //! ```
 //!
 //! Where things are comes from flags, else from the environment, else from `.millrace/env` of the local stack in this folder or
@@ -20,6 +20,7 @@ mod dotenv;
 mod import;
 mod keys;
 mod lake;
+mod model;
 mod output;
 pub mod pipeline;
 mod publish;
@@ -70,6 +71,9 @@ enum Subcommands {
     /// Prove that what is archived is complete, and remove what no archive names.
     #[command(subcommand)]
     Lake(lake::Command),
+    /// Store models, and say which of them scores which pipeline.
+    #[command(subcommand)]
+    Model(model::Command),
     /// Put workflows in force, run them, and see why they do not run.
     #[command(subcommand)]
     Dag(dag::Command),
@@ -123,6 +127,7 @@ impl Args {
             Subcommands::Dead(command) => command.run(output).await,
             Subcommands::Import(command) => command.run(output).await,
             Subcommands::Lake(command) => command.run(output).await,
+            Subcommands::Model(command) => command.run(output).await,
             Subcommands::Dag(command) => command.run(output).await,
             Subcommands::Dev(command) => command.run(output).await,
             Subcommands::Completions { shell } => {

@@ -31,12 +31,20 @@ pub const FEATURES: &str = include_str!("../features.yaml");
 /// The event's Avro schema, version 1.
 pub const SCHEMA: &str = include_str!("../schemas/email-metadata.avsc");
 
+/// The workflows of its batch path.
+pub const DAGS: &str = include_str!("../dags/batch.yaml");
+
 /// The pipeline's name.
 pub const NAME: &str = "mail-trust";
 
-/// Writes the documents as a user would have them: `mail-trust.yaml`, `features.yaml` and `schemas/`.
+/// Writes the documents as a user would have them: `mail-trust.yaml`, `features.yaml`, `schemas/`, and `dags/`, whose workflows find
+/// the others here.
 pub fn write_documents(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder.join("schemas"))?;
+    fs::create_dir_all(folder.join("dags"))?;
+    let here = fs::canonicalize(folder)?;
+    let dags = DAGS.replace("default: pipelines}", &format!("default: {:?}}}", here.display().to_string()));
+    fs::write(folder.join("dags/batch.yaml"), dags)?;
     fs::write(folder.join("mail-trust.yaml"), PIPELINE)?;
     fs::write(folder.join("features.yaml"), FEATURES)?;
     fs::write(folder.join("schemas/email-metadata.avsc"), SCHEMA)

@@ -1,6 +1,7 @@
 //! What stands in for S3, SNS and SQS: moto's server. It keeps everything in memory, so that a start finds nothing of the
 //! one before.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,17 @@ use crate::{Error, Part, Ports, Result, http};
 
 const PROGRAM: &str = include_str!("../../../deploy/local/aws.py");
 
-/// The bucket of the lake. It is made at each start, before anybody can ask for it.
+/// The bucket of files of events and of scores; it tells of the latter. It is made at each start, before anybody can ask for it, and so
+/// are the others.
+pub(crate) const BATCH_BUCKET: &str = "millrace-batch";
+/// The bucket of the lake.
 pub(crate) const LAKE_BUCKET: &str = "millrace-lake";
+/// The bucket of models.
+pub(crate) const MODELS_BUCKET: &str = "millrace-models";
+/// The topic of files of scores, and the queue that is told; that of dead messages is beside it.
+const SCORES: &str = "millrace-scores";
+/// The account that the stand-in has.
+const ACCOUNT: &str = "123456789012";
 
 /// Stopped after the services, by SIGTERM.
 const LEASH: Leash = Leash { phase: 2, ..Leash::FIRST };
@@ -39,10 +49,17 @@ impl Aws {
     pub(crate) fn command(&self, run: &Path) -> Command {
         let program = self.folder.join("aws.py");
         let port = self.address.port().to_string();
-        let args = [program.as_os_str(), port.as_ref(), LAKE_BUCKET.as_ref()];
+        let names = [SCORES, BATCH_BUCKET, LAKE_BUCKET, MODELS_BUCKET].map(OsStr::new);
+        let args = [&[program.as_os_str(), port.as_ref()], &names[..]].concat();
         let mut command = leash::command(run, Part::Aws.name(), LEASH, self.python.as_os_str(), &args);
         command.current_dir(&self.folder);
         command
+    }
+
+    /// The URLs of the queue of files of scores, and of that of its dead messages.
+    pub(crate) fn queues(ports: Ports) -> [String; 2] {
+        let url = format!("http://{}/{ACCOUNT}/{SCORES}", ports.aws());
+        [url.clone(), format!("{url}-dead")]
     }
 
     /// True when it answers.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::aws::LAKE_BUCKET;
+use crate::aws::{Aws, BATCH_BUCKET, LAKE_BUCKET, MODELS_BUCKET};
 use crate::folder::{self, Folder};
 use crate::{Part, Ports, Result};
 
@@ -12,7 +12,7 @@ pub(crate) struct Env(Vec<(String, String)>);
 
 impl Env {
     /// Addresses of Kafka, Postgres and the stand-in for AWS. The last are the names that every SDK of AWS reads; the
-    /// stand-in takes any key, and an SDK wants one. The lake's bucket is there from its start.
+    /// stand-in takes any key, and an SDK wants one. Its buckets and queues are there from its start.
     pub(crate) fn stores(ports: Ports, password: &str) -> Self {
         let mut env = Self::default();
         env.set("KAFKA_BOOTSTRAP_SERVERS", &ports.kafka());
@@ -22,13 +22,18 @@ impl Env {
         env.set("AWS_ACCESS_KEY_ID", "local");
         env.set("AWS_SECRET_ACCESS_KEY", "local");
         env.set("MILLRACE_LAKE_BUCKET", LAKE_BUCKET);
+        env.set("MILLRACE_BATCH_BUCKET", BATCH_BUCKET);
+        env.set("MILLRACE_MODEL_STORE", &format!("s3://{MODELS_BUCKET}"));
+        let [queue, dead] = Aws::queues(ports);
+        env.set("MILLRACE_IMPORT_QUEUE_URL", &queue);
+        env.set("MILLRACE_IMPORT_DEAD_QUEUE_URL", &dead);
         env
     }
 
     /// Addresses of the services, and the admin token.
     pub(crate) fn add_services(&mut self, ports: Ports, admin_token: &str) {
         for part in Part::SERVICES {
-            let name = part.name().to_uppercase();
+            let name = part.name().to_uppercase().replace('-', "_");
             if let Some(address) = ports.http(part) {
                 self.set(&format!("MILLRACE_{name}_HTTP"), &format!("http://{address}"));
             }
@@ -88,6 +93,8 @@ mod tests {
         assert_eq!(value("DATABASE_URL"), Some("postgres://postgres:secret@127.0.0.1:29032/postgres"));
         assert_eq!(value("AWS_ENDPOINT_URL"), Some("http://127.0.0.1:29071"));
         assert_eq!(value("MILLRACE_LAKE_BUCKET"), Some("millrace-lake"));
+        assert_eq!(value("MILLRACE_IMPORT_QUEUE_URL"), Some("http://127.0.0.1:29071/123456789012/millrace-scores"));
+        assert_eq!(value("MILLRACE_IMPORTER_OBJECTS_ADMIN"), Some("http://127.0.0.1:29017"));
         assert_eq!(value("MILLRACE_ARCHIVER_ADMIN"), Some("http://127.0.0.1:29016"));
         assert_eq!(value("MILLRACE_GATEWAY_HTTP"), Some("http://127.0.0.1:29080"));
         assert_eq!(value("MILLRACE_REGISTRY_HTTP"), Some("http://127.0.0.1:29081"));

@@ -24,6 +24,8 @@ pub enum Part {
     Scorer,
     /// `millrace-importer stream`.
     Importer,
+    /// `millrace-importer objects`.
+    ImporterObjects,
     /// `millrace-archiver`.
     Archiver,
     /// `millrace-alerter`.
@@ -37,11 +39,19 @@ impl Part {
     pub const STORES: [Self; 3] = [Self::Kafka, Self::Postgres, Self::Aws];
 
     /// The services, in the order in which they start.
-    pub const SERVICES: [Self; 7] =
-        [Self::Registry, Self::Gateway, Self::Scorer, Self::Importer, Self::Archiver, Self::Alerter, Self::Scheduler];
+    pub const SERVICES: [Self; 8] = [
+        Self::Registry,
+        Self::Gateway,
+        Self::Scorer,
+        Self::Importer,
+        Self::ImporterObjects,
+        Self::Archiver,
+        Self::Alerter,
+        Self::Scheduler,
+    ];
 
     /// All of them, in the order in which they start.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Kafka,
         Self::Postgres,
         Self::Aws,
@@ -49,6 +59,7 @@ impl Part {
         Self::Gateway,
         Self::Scorer,
         Self::Importer,
+        Self::ImporterObjects,
         Self::Archiver,
         Self::Alerter,
         Self::Scheduler,
@@ -64,6 +75,7 @@ impl Part {
             Self::Gateway => "gateway",
             Self::Scorer => "scorer",
             Self::Importer => "importer",
+            Self::ImporterObjects => "importer-objects",
             Self::Archiver => "archiver",
             Self::Alerter => "alerter",
             Self::Scheduler => "scheduler",

@@ -10,7 +10,7 @@
 //! | +84 | scheduler, gRPC | +15 | scheduler, admin |
 //! | +92 | Kafka, broker | +16 | archiver, admin |
 //! | +93 | Kafka, controller | +71 | S3, SNS and SQS |
-//! | +70 | the demo's webhooks | | |
+//! | +70 | the demo's webhooks | +17 | importer of files, admin |
 //!
 //! Two stacks side by side have bases that are [`SPAN`] or more apart.
 
@@ -97,6 +97,7 @@ impl Ports {
             Part::Alerter => 14,
             Part::Scheduler => 15,
             Part::Archiver => 16,
+            Part::ImporterObjects => 17,
             Part::Kafka | Part::Postgres | Part::Aws => return None,
         };
         Some(self.at(offset))

@@ -36,7 +36,8 @@ pub(crate) struct Settings {
 impl Settings {
     /// The binary of a service, which must be there.
     pub(crate) fn binary(&self, part: Part) -> Result<OsString> {
-        let path = self.binaries.join(format!("millrace-{part}"));
+        let name = if part == Part::ImporterObjects { Part::Importer } else { part };
+        let path = self.binaries.join(format!("millrace-{name}"));
         if path.is_file() { Ok(path.into()) } else { Err(Error::NoBinary(path)) }
     }
 
@@ -44,6 +45,7 @@ impl Settings {
     pub(crate) fn serve(&self, part: Part, run: &Path, ports: Ports, env: &[(String, String)]) -> Result<Command> {
         let verb = match part {
             Part::Scorer | Part::Importer => "stream",
+            Part::ImporterObjects => "objects",
             _ => "serve",
         };
         let binary = self.binary(part)?;
@@ -58,7 +60,7 @@ impl Settings {
         ports: Ports,
         env: &[(String, String)],
     ) -> Result<Option<Command>> {
-        if matches!(part, Part::Scorer | Part::Archiver) {
+        if matches!(part, Part::Scorer | Part::ImporterObjects | Part::Archiver) {
             return Ok(None);
         }
         let binary = self.binary(part)?;
@@ -72,6 +74,12 @@ impl Settings {
             if let Some(address) = address {
                 command.env(format!("MILLRACE_{name}_ADDR"), address.to_string());
             }
+        }
+        // What the scheduler's process tasks call by name.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let paths = std::iter::once(self.binaries.clone()).chain(std::env::split_paths(&path));
+        if let Ok(paths) = std::env::join_paths(paths) {
+            command.env("PATH", paths);
         }
         command.env("MILLRACE_INSTANCE_ID", format!("{part}-0"));
         command.env("MILLRACE_MODELS", &self.models);

@@ -161,6 +161,7 @@ impl Stack {
             self.parts.start(Part::Gateway),
             self.parts.start(Part::Scorer),
             self.parts.start(Part::Importer),
+            self.parts.start(Part::ImporterObjects),
             self.parts.start(Part::Archiver),
             self.parts.start(Part::Alerter),
             self.parts.start(Part::Scheduler),

@@ -18,6 +18,9 @@ use crate::{
 /// The world that the demo's mail comes from: the model learns the very senders that the load shows.
 pub(super) const SEED: u64 = 7;
 
+/// Ids hold the number of the mail: a run begins far behind every earlier one's.
+pub(super) const NUMBERS_PER_MS: u64 = 64;
+
 /// Mails to learn from: a week of one every half minute.
 const TRAINING_MAILS: usize = 20_000;
 const TRAINING_STEP_MS: i64 = 30_000;
@@ -82,6 +85,17 @@ fn write_training_file(path: &Path) -> std::io::Result<()> {
     let start = now_ms() - TRAINING_MAILS as i64 * TRAINING_STEP_MS;
     let settings = Settings { step: TRAINING_STEP_MS, ..Settings::new(SEED, start) };
     millrace_demo::write_training_file(path, Generator::new(settings), TRAINING_MAILS)
+}
+
+/// Puts the batch path's workflows in force: a delivery every two minutes, and its scoring.
+pub(super) async fn batches(stack: &Stack, documents: &Path) -> anyhow::Result<()> {
+    let program: OsString = stack.binaries().join("millrace").into();
+    let dags = documents.join("dags").into();
+    let status = stack.run("dags", &[program, "dag".into(), "apply".into(), dags]).await?;
+    if !status.success() {
+        bail!("apply the demo's workflows: {status}; the log is {}", stack.log("dags").display());
+    }
+    Ok(())
 }
 
 /// An API key for the demo's pipeline: that of an earlier start when the gateway still knows it, else a new one.

@@ -13,7 +13,7 @@ use millrace_proto::gateway::v1::{
 use millrace_schema::{Schema, client};
 use tokio::task::JoinHandle;
 
-use super::demo::{SEED, now_ms};
+use super::demo::{NUMBERS_PER_MS, SEED, now_ms};
 use crate::connect::{Authorized, channel, explain};
 
 /// A batch is what comes together in this time.
@@ -21,9 +21,6 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Ids hold the number of the mail: a run begins far behind every earlier one's.
-const NUMBERS_PER_MS: u64 = 64;
 
 /// Runs until it is dropped.
 pub(super) struct Load {

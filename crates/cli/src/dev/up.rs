@@ -29,7 +29,7 @@ pub struct Args {
     /// Return when all is ready, and leave it running without the demo's load; `millrace dev down` ends it.
     #[arg(long)]
     detach: bool,
-    /// Mail events per second of the demo's load; 0 is none.
+    /// Mail events per second of the demo's load; 0 is none, and no batches either.
     #[arg(long, value_name = "N", env = "MILLRACE_DEMO_RATE", default_value_t = 200)]
     rate: u32,
     /// End when the process that started this one ends.
@@ -77,7 +77,7 @@ impl Args {
         let documents = self.place.dir.join("pipelines");
         millrace_demo::write_documents(&documents)
             .with_context(|| format!("write the demo's documents into {}", documents.display()))?;
-        let documents = documents.canonicalize().context("find the demo's documents")?;
+        let documents = self.documents()?;
         let pipeline = documents.join("mail-trust.yaml");
         let stack = Stack::builder(&self.place.dir)
             .port_base(self.port_base)
@@ -98,6 +98,11 @@ impl Args {
         Ok(stack)
     }
 
+    /// Where the demo's documents are.
+    fn documents(&self) -> anyhow::Result<PathBuf> {
+        self.place.dir.join("pipelines").canonicalize().context("find the demo's documents")
+    }
+
     /// Until somebody wants it to end.
     async fn stay(&self, stack: &Stack, ends: &mut Ends, lines: &mut Lines, screen: &mut Screen) -> anyhow::Result<()> {
         if self.keeper {
@@ -108,6 +113,9 @@ impl Args {
         }
         for line in addresses(stack) {
             screen.say(&line);
+        }
+        if self.rate > 0 {
+            demo::batches(stack, &self.documents()?).await?;
         }
         let load = Load::start(stack, self.rate);
         let mut watch = Watch::new(&stack.env(), stack.ports())?;

@@ -135,9 +135,9 @@ impl Parts {
         self.reporter.report(Event::Stopping);
         self.close();
         let services = Part::SERVICES.map(|part| self.stop(part));
-        let [registry, gateway, scorer, importer, archiver, alerter, scheduler] = services;
+        let [registry, gateway, scorer, importer, objects, archiver, alerter, scheduler] = services;
         // One that does not run has nothing to stop.
-        let _ = tokio::join!(registry, gateway, scorer, importer, archiver, alerter, scheduler);
+        let _ = tokio::join!(registry, gateway, scorer, importer, objects, archiver, alerter, scheduler);
         let [kafka, postgres, aws] = Part::STORES.map(|part| self.stop(part));
         let _ = tokio::join!(kafka, postgres, aws);
     }

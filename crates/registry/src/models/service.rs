@@ -209,16 +209,23 @@ async fn send_bundle(shelf: &Shelf, manifest: Manifest, sender: &Sender<pb::Pull
     }
     for (key, file) in files {
         let mut body = shelf.read(&file).await?;
+        // So that an empty file is there as well.
+        if file.bytes == 0 && !send(piece(&key, &[])).await {
+            return Ok(());
+        }
         while let Some(bytes) = body.next().await? {
-            for piece in bytes.chunks(PIECE) {
-                let piece = pb::Piece { file: key.clone(), bytes: piece.to_vec() };
-                if !send(pull_model_response::Part::Piece(piece)).await {
+            for bytes in bytes.chunks(PIECE) {
+                if !send(piece(&key, bytes)).await {
                     return Ok(());
                 }
             }
         }
     }
     Ok(())
+}
+
+fn piece(file: &str, bytes: &[u8]) -> pull_model_response::Part {
+    pull_model_response::Part::Piece(pb::Piece { file: file.to_owned(), bytes: bytes.to_vec() })
 }
 
 fn asked(pipeline: String, if_revision: u64, by: String, reason: String) -> Result<Asked> {

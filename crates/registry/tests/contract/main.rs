@@ -6,6 +6,7 @@ mod client;
 mod enforcement;
 mod golden;
 mod lifecycle;
+mod models;
 mod replicas;
 mod rest;
 mod stock_client;
