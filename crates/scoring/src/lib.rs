@@ -15,6 +15,7 @@
 pub mod baselines;
 pub mod bundle;
 pub mod calibration;
+pub mod drift;
 pub mod features;
 pub mod gbdt;
 pub mod metrics;
