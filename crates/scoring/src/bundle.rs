@@ -129,8 +129,8 @@ impl Bundle {
             return Err(reader.wrong(Part::Model, problem));
         }
         let calibration: Calibration = reader.json(Part::Calibration)?;
-        if !calibration.is_sound() {
-            return Err(reader.wrong(Part::Calibration, "the slope must be above zero"));
+        if let Some(problem) = calibration.problem() {
+            return Err(reader.wrong(Part::Calibration, problem));
         }
         let baselines = Baselines::from_bytes(reader.bytes(Part::Baselines))
             .map_err(|problem| reader.wrong(Part::Baselines, problem))?;

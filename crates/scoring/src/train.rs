@@ -21,7 +21,7 @@ pub use corpus::{Corpus, Labels, Window, Writer};
 use crate::{
     Bundle, Error, Result,
     bundle::{Parts, Training},
-    calibration::Calibration,
+    calibration::{Calibration, Method},
     features::{Document, Program},
     gbdt::{self, Forest, Matrix, Model},
     metrics::Metrics,
@@ -76,7 +76,7 @@ pub fn train(settings: &Settings, document: &Document, corpus: &Corpus) -> Resul
     }
     let fitted = gbdt::fit(&earlier.matrix, &earlier.labels, Some((&later.matrix, &later.labels)), &settings.trees);
     let margins = margins(&fitted.model, &later.matrix);
-    let calibration = Calibration::fit(&margins, &later.labels);
+    let calibration = Calibration::fit(Method::Platt, &margins, &later.labels);
     let probabilities: Vec<f64> = margins.iter().map(|margin| calibration.probability(*margin)).collect();
     let metrics = Metrics::of(&probabilities, &later.labels);
     let reference = Reference::of(&later.matrix, &probabilities);
