@@ -17,50 +17,55 @@ pub struct Isotonic {
     pub knots: Vec<(f64, f64)>,
 }
 
-/// Rows of neighbouring margins.
+/// Rows of neighbouring margins. Rows are counted in whole numbers: of equal shares none must look like the greater one.
 #[derive(Clone, Copy)]
 struct Block {
-    rows: f64,
+    rows: u64,
+    positives: u64,
     margins: f64,
-    targets: f64,
 }
 
 impl Block {
     fn with(self, other: Self) -> Self {
         Self {
             rows: self.rows + other.rows,
+            positives: self.positives + other.positives,
             margins: self.margins + other.margins,
-            targets: self.targets + other.targets,
         }
     }
 
-    fn share(self) -> f64 {
-        self.targets / self.rows
+    /// Whether its share of positives is below that of the next one.
+    fn is_below(self, next: Self) -> bool {
+        u128::from(self.positives) * u128::from(next.rows) < u128::from(next.positives) * u128::from(self.rows)
+    }
+
+    fn knot(self, (high, low): (f64, f64)) -> (f64, f64) {
+        let (rows, positives) = (self.rows as f64, self.positives as f64);
+        let share = (positives * high + (rows - positives) * low) / rows;
+        (self.margins / rows, (share / (1.0 - share)).ln())
     }
 }
 
 impl Isotonic {
     /// Fits to rows of both labels. Rows of one margin are one block from the start: their order means nothing.
     pub(super) fn fit(margins: &[f64], labels: &[bool]) -> Self {
-        let (high, low) = targets(labels);
-        let mut rows: Vec<(f64, f64)> =
-            margins.iter().zip(labels).map(|(margin, label)| (*margin, if *label { high } else { low })).collect();
+        let targets = targets(labels);
+        let mut rows: Vec<(f64, bool)> = margins.iter().copied().zip(labels.iter().copied()).collect();
         rows.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut blocks: Vec<Block> = Vec::new();
         #[expect(clippy::float_cmp, reason = "what is tied is equal to the last bit")]
         for ties in rows.chunk_by(|a, b| a.0 == b.0) {
-            let count = ties.len() as f64;
-            let targets = ties.iter().map(|(_, target)| target).sum();
-            let mut block = Block { rows: count, margins: ties[0].0 * count, targets };
-            while let Some(last) = blocks.pop_if(|last| last.share() >= block.share()) {
+            let positives = ties.iter().filter(|(_, label)| *label).count() as u64;
+            let margins = ties[0].0 * ties.len() as f64;
+            let mut block = Block { rows: ties.len() as u64, positives, margins };
+            while let Some(last) = blocks.pop_if(|last| !last.is_below(block)) {
                 block = last.with(block);
             }
             blocks.push(block);
         }
         let mut knots: Vec<(f64, f64)> = Vec::with_capacity(blocks.len());
         for block in blocks {
-            let (margin, share) = (block.margins / block.rows, block.share());
-            let knot = (margin, (share / (1.0 - share)).ln());
+            let knot = block.knot(targets);
             // Sums may round two neighbours onto each other.
             if knots.last().is_none_or(|last| rises(*last, knot)) {
                 knots.push(knot);
