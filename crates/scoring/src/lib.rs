@@ -19,6 +19,7 @@ pub mod drift;
 pub mod features;
 pub mod gbdt;
 pub mod metrics;
+pub mod model;
 pub mod reference;
 pub mod train;
 
@@ -29,4 +30,5 @@ mod plan;
 pub use baselines::Baselines;
 pub use bundle::{Bundle, Manifest};
 pub use error::{Error, Result};
+pub use model::Model;
 pub use plan::{Plan, Reason, Score, Scratch};
