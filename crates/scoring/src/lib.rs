@@ -21,6 +21,7 @@ pub mod gbdt;
 pub mod metrics;
 pub mod model;
 pub mod reference;
+pub mod thresholds;
 pub mod train;
 
 mod error;
