@@ -1,9 +1,10 @@
-//! Scores: features as data, gradient-boosted trees, reasons. Pure: no sockets and no clock.
+//! Scores: features as data, models of several kinds, reasons. Pure: no sockets and no clock.
 //!
 //! ```text
-//! Document + labelled records --train--> Bundle (a folder: model, features, calibration, baselines, reference, manifest)
+//! Document + labelled records --train--> Bundle (a folder: model, features, calibration, baselines, reference, rows,
+//!  (+ a model from elsewhere  --wrap)      |      thresholds, manifest)
 //!                                           |
-//! event bytes --Plan (one per writer schema)+--> slots --Program--> row --Forest--> margin + contributions
+//! event bytes --Plan (one per writer schema)+--> slots --Program--> row --Model---> margin + contributions
 //!                                                                                     |            |
 //!                                                                       Calibration --+            +--> reasons
 //!                                                                           probability
