@@ -46,7 +46,7 @@ const LIBRARIES: &[&str] =
     &["core", "proto", "schema", "scoring", "policy", "lake", "runtime", "kafka", "aws", "postgres", "kubernetes"];
 
 /// Crates of others that only one crate of ours may touch, so that it can be replaced in one place.
-const WRAPPED: [(&str, &str); 11] = [
+const WRAPPED: [(&str, &str); 12] = [
     ("aws-config", "aws"),
     ("aws-sdk-s3", "aws"),
     ("aws-sdk-sns", "aws"),
@@ -56,6 +56,7 @@ const WRAPPED: [(&str, &str); 11] = [
     ("deadpool-postgres", "postgres"),
     ("refinery", "postgres"),
     ("cel", "policy"),
+    ("tract-onnx", "scoring"),
     ("kube", "kubernetes"),
     ("k8s-openapi", "kubernetes"),
 ];

@@ -25,8 +25,9 @@ fn main() {
     let schema = Schema::parse(millrace_demo::SCHEMA).expect("the demo's schema");
     let bundle = bundle(&schema, RECORDS);
     let data = mail(7, RECORDS);
-    let leaves: usize = bundle.model().trees.iter().map(|tree| tree.nodes.len().div_ceil(2)).sum();
-    let trees = bundle.model().trees.len();
+    let model = bundle.model().gbdt().expect("own trees");
+    let leaves: usize = model.trees.iter().map(|tree| tree.nodes.len().div_ceil(2)).sum();
+    let trees = model.trees.len();
     println!(
         "{} features, {trees} trees of {:.1} leaves, {} bytes a record, {} cores (one is used)",
         bundle.program().features(),
@@ -49,7 +50,7 @@ fn main() {
     let lane = lane(&schema, bundle.clone(), &data);
     let model = best(|| {
         for row in &rows {
-            black_box(bundle.forest().explain(row, &mut contributions));
+            black_box(bundle.model().explain(row, true, &mut contributions));
         }
     });
     let decode = best(|| {

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{batch::Batch, stream::Stream, train::Train};
+use crate::{batch::Batch, stream::Stream, train::Train, wrap::Wrap};
 
 /// Scores events as they arrive or from files, and trains the models that do it.
 #[derive(clap::Parser)]
@@ -18,6 +18,8 @@ enum Command {
     Batch(Box<Batch>),
     /// Makes a model bundle from labelled Avro files.
     Train(Box<Train>),
+    /// Makes a model bundle around a model that was trained elsewhere.
+    Wrap(Box<Wrap>),
 }
 
 impl Args {
@@ -28,6 +30,7 @@ impl Args {
             Command::Batch(batch) => batch.run().await,
             // Hours of computing: not on a thread that others wait for.
             Command::Train(train) => tokio::task::spawn_blocking(move || train.run()).await?,
+            Command::Wrap(wrap) => tokio::task::spawn_blocking(move || wrap.run()).await?,
         }
     }
 }

@@ -29,6 +29,7 @@ mod plans;
 mod rows;
 mod stream;
 mod train;
+mod wrap;
 
 pub use args::Args;
 pub use batch::Batch;
@@ -37,3 +38,4 @@ pub use models::Model;
 pub use scorer::Scorer;
 pub use stream::Stream;
 pub use train::Train;
+pub use wrap::Wrap;

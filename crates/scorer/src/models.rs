@@ -55,6 +55,7 @@ impl Model {
         let mut seen = manifest(&self.dir);
         let first = self.current();
         metrics.in_use(first.name(), first.version(), true);
+        warn_without_rows(&first);
         drop(first);
         loop {
             tokio::select! {
@@ -79,6 +80,7 @@ impl Model {
                 tracing::info!(model = new.name(), from = old.version(), to = new.version(), "model replaced");
                 metrics.in_use(old.name(), old.version(), false);
                 metrics.in_use(new.name(), new.version(), true);
+                warn_without_rows(&new);
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
             }
             Err(error) => {
@@ -94,9 +96,22 @@ fn open(dir: &Path, never: &[FieldPath]) -> Result<Arc<Bundle>, String> {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     })?;
-    match bundle.program().paths().iter().find_map(|path| features::forbidden(path, never)) {
-        Some(fault) => Err(fault),
-        None => Ok(bundle),
+    if let Some(fault) = bundle.program().paths().iter().find_map(|path| features::forbidden(path, never)) {
+        return Err(fault);
+    }
+    // Its own events are the first that it scores: caches are warm afterwards, and a bundle that this machine does not
+    // score as the one that made it decides nothing.
+    match bundle.warm_up() {
+        Ok(_) => Ok(bundle),
+        Err(error) => Err(format!("it fails its own reference rows: {error}")),
+    }
+}
+
+/// Whoever made the bundle did without them, or an older version made it.
+fn warn_without_rows(bundle: &Bundle) {
+    if bundle.reference_rows() == 0 {
+        let (model, version) = (bundle.name(), bundle.version());
+        tracing::warn!(model, version, "model bundle has no reference rows to be tried on");
     }
 }
 

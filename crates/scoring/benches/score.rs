@@ -7,9 +7,11 @@ use millrace_core::Source;
 use millrace_demo::{Generator, Labelled, Settings as Stream};
 use millrace_schema::{FieldPath, Projection, Schema};
 use millrace_scoring::{
-    Bundle, Plan, Scratch,
+    Bundle, Model, Plan, Scratch,
+    drift::Counts,
     features::{Cells, Document},
-    gbdt,
+    gbdt::{self, Matrix},
+    model::{LogisticSettings, fit_logistic},
     train::{Corpus, Labels, Settings, Window, train},
 };
 
@@ -22,12 +24,13 @@ fn main() {
     let data = mail(7, RECORDS);
     let plan = Plan::compile(&bundle, &schema).expect("the demo's features");
     let bytes: usize = data.iter().map(Vec::len).sum();
-    let leaves: usize = bundle.model().trees.iter().map(|tree| tree.nodes.len().div_ceil(2)).sum();
+    let model = bundle.model().gbdt().expect("own trees");
+    let leaves: usize = model.trees.iter().map(|tree| tree.nodes.len().div_ceil(2)).sum();
     println!(
         "{} features, {} trees of {:.1} leaves, {} keys, {} bytes a record",
         bundle.program().features(),
-        bundle.model().trees.len(),
-        leaves as f64 / bundle.model().trees.len() as f64,
+        model.trees.len(),
+        leaves as f64 / model.trees.len() as f64,
         bundle.baselines().len(),
         bytes / data.len(),
     );
@@ -63,8 +66,30 @@ fn main() {
         .collect();
     let mut contributions = Vec::new();
     report("model alone, with contributions", &rows, |row| {
-        black_box(bundle.forest().explain(row, &mut contributions));
+        black_box(bundle.model().explain(row, true, &mut contributions));
     });
+    let mut drift = Counts::new(bundle.reference());
+    report("counting for drift alone", &rows, |row| drift.add(row, 0.5));
+    black_box(drift.report(bundle.reference()));
+    let names = bundle.program().names();
+    let logistic = fit_logistic(names, &matrix(&rows), &labels(rows.len()), &LogisticSettings::default());
+    let logistic = Model::from(logistic);
+    report("logistic regression, with contributions", &rows, |row| {
+        black_box(logistic.explain(row, true, &mut contributions));
+    });
+}
+
+fn matrix(rows: &[Vec<f32>]) -> Matrix {
+    let mut matrix = Matrix::new(rows[0].len());
+    for row in rows {
+        matrix.push(row);
+    }
+    matrix
+}
+
+/// As good as any: its weights are not looked at.
+fn labels(count: usize) -> Vec<bool> {
+    (0..count).map(|i| i % 3 == 0).collect()
 }
 
 /// The best of several rounds: what else runs on the machine only adds.

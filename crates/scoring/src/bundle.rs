@@ -4,12 +4,14 @@
 //! <dir>/manifest.json              what the others are, and their hashes: renamed into place last, so a reader finds the
 //!       model.3f9a01c2.json        old bundle or the new one and never a mixture
 //!       features.91b2….json  schema.….avsc  calibration.….json  baselines.….bin  reference.….json
+//!       rows.….json: events and what they must score   thresholds.….json   onnx.….json: only beside a network
 //! ```
 //!
 //! The version is a hash of the contents: the same training gives the same version.
 
 mod files;
 mod manifest;
+mod rows;
 
 use std::{
     path::{Path, PathBuf},
@@ -26,10 +28,12 @@ use crate::{
     baselines::Baselines,
     calibration::Calibration,
     features::{self, Document, Program},
-    gbdt::{Forest, Model},
+    model::Model,
     reference::Reference,
+    thresholds::Thresholds,
 };
 use files::Part;
+use rows::Rows;
 
 /// What a bundle is put together from.
 pub(crate) struct Parts {
@@ -40,6 +44,7 @@ pub(crate) struct Parts {
     pub(crate) calibration: Calibration,
     pub(crate) baselines: Baselines,
     pub(crate) reference: Reference,
+    pub(crate) thresholds: Option<Thresholds>,
     pub(crate) training: Training,
 }
 
@@ -51,10 +56,11 @@ pub struct Bundle {
     schema: Schema,
     program: Program,
     model: Model,
-    forest: Forest,
     calibration: Calibration,
     baselines: Baselines,
     reference: Reference,
+    rows: Option<Rows>,
+    thresholds: Option<Thresholds>,
 }
 
 impl Bundle {
@@ -80,32 +86,48 @@ impl Bundle {
 
     /// Puts parts together that belong to each other.
     pub(crate) fn assemble(parts: Parts) -> Result<Self> {
-        let Parts { name, document, schema, model, calibration, baselines, reference, training } = parts;
-        let mut bundle = Self {
+        let Parts { name, document, schema, model, calibration, baselines, reference, thresholds, training } = parts;
+        let bundle = Self {
             manifest: Manifest::default(),
             program: Program::compile(&document, &schema)?,
-            forest: Forest::new(&model),
             document,
             schema,
             model,
             calibration,
             baselines,
             reference,
+            rows: None,
+            thresholds,
         };
-        bundle.manifest = Manifest::of(name, &bundle.encode(), bundle.schema.guid(), training);
-        Ok(bundle)
+        Ok(bundle.described(name, training))
+    }
+
+    /// With a manifest of what it holds.
+    fn described(mut self, name: String, training: Training) -> Self {
+        self.manifest = Manifest::of(name, self.model.kind(), &self.encode(), self.schema.guid(), training);
+        self
     }
 
     fn encode(&self) -> Vec<(Part, Vec<u8>)> {
         let json = |value: serde_json::Result<Vec<u8>>| value.expect("plain structs with string keys are JSON");
-        vec![
-            (Part::Model, json(serde_json::to_vec(&self.model))),
+        let mut contents = vec![
+            (Part::Model, self.model.file()),
             (Part::Features, json(serde_json::to_vec_pretty(&self.document))),
             (Part::Schema, self.schema.standalone().into_bytes()),
             (Part::Calibration, json(serde_json::to_vec(&self.calibration))),
             (Part::Baselines, self.baselines.to_bytes()),
             (Part::Reference, json(serde_json::to_vec(&self.reference))),
-        ]
+        ];
+        if let Model::Onnx(onnx) = &self.model {
+            contents.push((Part::Onnx, json(serde_json::to_vec(onnx.settings()))));
+        }
+        if let Some(rows) = &self.rows {
+            contents.push((Part::Rows, json(serde_json::to_vec(rows))));
+        }
+        if let Some(thresholds) = &self.thresholds {
+            contents.push((Part::Thresholds, json(serde_json::to_vec_pretty(thresholds))));
+        }
+        contents
     }
 
     fn decode(dir: &Path, manifest: Manifest, contents: &[(Part, Vec<u8>)]) -> Result<Self> {
@@ -120,26 +142,28 @@ impl Bundle {
             })
             .map_err(|faults| reader.wrong(Part::Features, faults))?;
         let program = Program::compile(&document, &schema).map_err(|error| reader.wrong(Part::Features, error))?;
-        let model: Model = reader.json(Part::Model)?;
-        if let Some(problem) = model.problem() {
-            return Err(reader.wrong(Part::Model, problem));
-        }
-        if model.features != program.features() {
-            let problem = format!("made for {} features, and there are {}", model.features, program.features());
-            return Err(reader.wrong(Part::Model, problem));
-        }
+        let model =
+            Model::parse(manifest.kind, reader.bytes(Part::Model), program.names(), reader.optional(Part::Onnx)?)
+                .map_err(|problem| reader.wrong(Part::Model, problem))?;
         let calibration: Calibration = reader.json(Part::Calibration)?;
-        if !calibration.is_sound() {
-            return Err(reader.wrong(Part::Calibration, "the slope must be above zero"));
+        if let Some(problem) = calibration.problem() {
+            return Err(reader.wrong(Part::Calibration, problem));
         }
         let baselines = Baselines::from_bytes(reader.bytes(Part::Baselines))
             .map_err(|problem| reader.wrong(Part::Baselines, problem))?;
         if !program.fits(&baselines) {
             return Err(reader.wrong(Part::Baselines, "its tables are not those that the features count in"));
         }
-        let reference = reader.json(Part::Reference)?;
-        let forest = Forest::new(&model);
-        Ok(Self { manifest, document, schema, program, model, forest, calibration, baselines, reference })
+        let reference: Reference = reader.json(Part::Reference)?;
+        if let Some(problem) = reference.problem(program.features()) {
+            return Err(reader.wrong(Part::Reference, problem));
+        }
+        let rows: Option<Rows> = reader.optional(Part::Rows)?;
+        let thresholds: Option<Thresholds> = reader.optional(Part::Thresholds)?;
+        if let Some(problem) = thresholds.as_ref().and_then(Thresholds::problem) {
+            return Err(reader.wrong(Part::Thresholds, problem));
+        }
+        Ok(Self { manifest, document, schema, program, model, calibration, baselines, reference, rows, thresholds })
     }
 
     /// The model's name, as pipelines have it.
@@ -172,14 +196,9 @@ impl Bundle {
         &self.program
     }
 
-    /// The trees.
+    /// The model.
     pub fn model(&self) -> &Model {
         &self.model
-    }
-
-    /// The trees, laid out for speed.
-    pub fn forest(&self) -> &Forest {
-        &self.forest
     }
 
     /// From margins to probabilities.
@@ -195,6 +214,17 @@ impl Bundle {
     /// What rows and scores looked like.
     pub fn reference(&self) -> &Reference {
         &self.reference
+    }
+
+    /// Where to draw lines, if the training was asked for it.
+    pub fn thresholds(&self) -> Option<&Thresholds> {
+        self.thresholds.as_ref()
+    }
+
+    /// The score from which on a tenant's events are to be flagged, so that this share of last week's would have been.
+    /// Nothing where the bundle has no threshold for that rate.
+    pub fn threshold(&self, tenant: &str, rate: f64) -> Option<f64> {
+        self.thresholds.as_ref()?.get(tenant, rate)
     }
 }
 
@@ -212,6 +242,11 @@ impl Reader<'_> {
 
     fn json<T: serde::de::DeserializeOwned>(&self, part: Part) -> Result<T> {
         serde_json::from_slice(self.bytes(part)).map_err(|error| self.wrong(part, error))
+    }
+
+    /// Of a part that not all bundles have.
+    fn optional<T: serde::de::DeserializeOwned>(&self, part: Part) -> Result<Option<T>> {
+        if self.manifest.files.contains_key(part.key()) { self.json(part).map(Some) } else { Ok(None) }
     }
 
     fn wrong(&self, part: Part, problem: impl std::fmt::Display) -> Error {

@@ -1,9 +1,10 @@
-//! Scores: features as data, gradient-boosted trees, reasons. Pure: no sockets and no clock.
+//! Scores: features as data, models of several kinds, reasons. Pure: no sockets and no clock.
 //!
 //! ```text
-//! Document + labelled records --train--> Bundle (a folder: model, features, calibration, baselines, reference, manifest)
+//! Document + labelled records --train--> Bundle (a folder: model, features, calibration, baselines, reference, rows,
+//!  (+ a model from elsewhere  --wrap)      |      thresholds, manifest)
 //!                                           |
-//! event bytes --Plan (one per writer schema)+--> slots --Program--> row --Forest--> margin + contributions
+//! event bytes --Plan (one per writer schema)+--> slots --Program--> row --Model---> margin + contributions
 //!                                                                                     |            |
 //!                                                                       Calibration --+            +--> reasons
 //!                                                                           probability
@@ -15,10 +16,13 @@
 pub mod baselines;
 pub mod bundle;
 pub mod calibration;
+pub mod drift;
 pub mod features;
 pub mod gbdt;
 pub mod metrics;
+pub mod model;
 pub mod reference;
+pub mod thresholds;
 pub mod train;
 
 mod error;
@@ -28,4 +32,5 @@ mod plan;
 pub use baselines::Baselines;
 pub use bundle::{Bundle, Manifest};
 pub use error::{Error, Result};
+pub use model::Model;
 pub use plan::{Plan, Reason, Score, Scratch};

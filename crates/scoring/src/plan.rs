@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use millrace_schema::{Corrupt, Projection, Schema};
 
-use crate::{Bundle, Result, features::Cells, gbdt::GRID};
+use crate::{Bundle, Result, features::Cells};
 
 /// How records of one writer's schema are scored with one bundle.
 pub struct Plan {
@@ -38,6 +38,8 @@ pub struct Scratch {
     cells: Cells<'static>,
     row: Vec<f32>,
     contributions: Vec<i64>,
+    /// What a unit of contributions is worth.
+    grid: f64,
     top: Vec<Top>,
     text: String,
 }
@@ -56,9 +58,10 @@ impl Scratch {
         &self.row
     }
 
-    /// What each feature of the last record added to the model's bias; together they are the margin.
+    /// What each feature of the last record added to the model's bias; together they are the margin. Networks say so
+    /// only where reasons were asked for.
     pub fn contributions(&self) -> impl ExactSizeIterator<Item = f64> {
-        self.contributions.iter().map(|units| *units as f64 * GRID)
+        self.contributions.iter().map(|units| *units as f64 * self.grid)
     }
 }
 
@@ -91,7 +94,8 @@ impl Plan {
             bundle.program().row(&cells, bundle.baselines(), &mut scratch.row);
         }
         let score = read.map(|consumed| {
-            let margin = bundle.forest().explain(&scratch.row, &mut scratch.contributions);
+            let margin = bundle.model().explain(&scratch.row, reasons > 0, &mut scratch.contributions);
+            scratch.grid = bundle.model().grid();
             Score { probability: bundle.calibration().probability(margin), margin, consumed }
         });
         scratch.text.clear();
@@ -114,7 +118,7 @@ impl Plan {
         scratch.top.iter().map(|top| Reason {
             feature: &self.bundle.program().names()[top.feature],
             value: top.value.map(|(start, end)| &scratch.text[start..end]),
-            contribution: top.units as f64 * GRID,
+            contribution: top.units as f64 * scratch.grid,
         })
     }
 }

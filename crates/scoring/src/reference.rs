@@ -40,6 +40,16 @@ impl Reference {
         });
         Self { features: features.collect(), score: Histogram::of(&scores, edges) }
     }
+
+    /// What is wrong with it, if anything: it may come from a file.
+    pub(crate) fn problem(&self, features: usize) -> Option<String> {
+        if self.features.len() != features {
+            return Some(format!("histograms of {} features, and there are {features}", self.features.len()));
+        }
+        let mut all = self.features.iter().chain([&self.score]);
+        let wrong = all.position(|histogram| !histogram.is_sound())?;
+        Some(format!("histogram {wrong} has no rising edges with a count for each bin"))
+    }
 }
 
 impl Histogram {
@@ -50,6 +60,10 @@ impl Histogram {
             histogram.add(*x);
         }
         histogram
+    }
+
+    fn is_sound(&self) -> bool {
+        self.counts.len() == self.edges.len() + 1 && self.edges.windows(2).all(|pair| pair[0] < pair[1])
     }
 
     /// Counts one value.

@@ -108,6 +108,6 @@ fn every_real_mail_is_scored_and_its_reasons_sum_to_its_margin() {
         assert_eq!(score.consumed, mail.datum.len());
         assert!((0.0..=1.0).contains(&score.probability));
         let sum: f64 = plan.reasons(&scratch).map(|reason| reason.contribution).sum();
-        assert_eq!(score.margin, bundle.forest().bias() + sum);
+        assert_eq!(score.margin, bundle.model().bias() + sum);
     }
 }

@@ -12,6 +12,7 @@
 //! A world that is dropped while its test fails leaves its folder behind and says where the logs are.
 
 mod aws;
+mod confluent;
 mod database;
 mod eventually;
 mod flaky;
@@ -22,9 +23,10 @@ mod sender;
 mod world;
 
 pub use aws::{Bucket, queue};
+pub use confluent::confluent_python;
 pub use database::Database;
 pub use flaky::Flaky;
-pub use python::confluent_python;
+pub use python::python;
 pub use registry::Registry;
 pub use sender::{Outcome, Sender};
 pub use world::{Builder, Finished, World};

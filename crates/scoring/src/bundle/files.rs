@@ -12,7 +12,7 @@ use super::{
     Manifest,
     manifest::{FORMAT, hex, version},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, model::Kind};
 
 const MANIFEST: &str = "manifest.json";
 
@@ -20,20 +20,28 @@ const MANIFEST: &str = "manifest.json";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Model,
+    /// What the file of a network does not say. Only bundles of networks have it.
+    Onnx,
     Features,
     Schema,
     Calibration,
     Baselines,
     Reference,
+    /// Events with their scores. Bundles of before have none.
+    Rows,
+    Thresholds,
 }
 
-const PARTS: [(Part, &str, &str); 6] = [
-    (Part::Model, "model", "json"),
-    (Part::Features, "features", "json"),
-    (Part::Schema, "schema", "avsc"),
-    (Part::Calibration, "calibration", "json"),
-    (Part::Baselines, "baselines", "bin"),
-    (Part::Reference, "reference", "json"),
+const PARTS: [(Part, &str, &[&str]); 9] = [
+    (Part::Model, "model", &["json", "txt", "onnx"]),
+    (Part::Onnx, "onnx", &["json"]),
+    (Part::Features, "features", &["json"]),
+    (Part::Schema, "schema", &["avsc"]),
+    (Part::Calibration, "calibration", &["json"]),
+    (Part::Baselines, "baselines", &["bin"]),
+    (Part::Reference, "reference", &["json"]),
+    (Part::Rows, "rows", &["json"]),
+    (Part::Thresholds, "thresholds", &["json"]),
 ];
 
 impl Part {
@@ -42,8 +50,13 @@ impl Part {
         PARTS[self as usize].1
     }
 
-    pub(super) fn extension(self) -> &'static str {
-        PARTS[self as usize].2
+    /// How its file is called at its end, in a bundle of a model of this kind.
+    pub(super) fn extension(self, kind: Kind) -> &'static str {
+        if self == Self::Model { kind.extension() } else { PARTS[self as usize].2[0] }
+    }
+
+    fn is_optional(self) -> bool {
+        matches!(self, Self::Onnx | Self::Rows | Self::Thresholds)
     }
 }
 
@@ -56,7 +69,7 @@ pub(super) fn manifest(dir: &Path) -> Result<Manifest> {
     if manifest.format != FORMAT {
         return Err(wrong(format!("format {} is not one that this build reads ({FORMAT})", manifest.format)));
     }
-    let expected = version(&manifest.files);
+    let expected = version(manifest.kind, &manifest.files);
     if manifest.version != expected {
         return Err(wrong(format!("version {} is not that of the files listed, {expected}", manifest.version)));
     }
@@ -69,6 +82,9 @@ pub(super) fn read(dir: &Path, manifest: &Manifest) -> Result<Vec<(Part, Vec<u8>
     for (part, key, _) in PARTS {
         let wrong = |path: &Path, problem: String| Error::Bundle { path: path.to_owned(), problem };
         let Some(entry) = manifest.files.get(key) else {
+            if part.is_optional() {
+                continue;
+            }
             return Err(wrong(&dir.join(MANIFEST), format!("lists no file for `{key}`")));
         };
         if entry.file.contains(['/', '\\']) || entry.file.starts_with('.') {
@@ -99,7 +115,9 @@ pub(super) fn write(dir: &Path, manifest: &Manifest, contents: &[(Part, Vec<u8>)
     place(dir, MANIFEST, &text)?;
     for entry in fs::read_dir(dir).map_err(io_error("list", dir))?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let ours = PARTS.iter().any(|(_, key, extension)| is_version_of(&name, key, extension));
+        let ours = PARTS
+            .iter()
+            .any(|(_, key, extensions)| extensions.iter().any(|extension| is_version_of(&name, key, extension)));
         if ours && manifest.files.values().all(|file| file.file != name) {
             fs::remove_file(entry.path()).map_err(io_error("remove", &entry.path()))?;
         }

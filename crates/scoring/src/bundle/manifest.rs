@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::files::Part;
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, model::Kind};
 
 /// The form of manifests that this build writes and reads.
 pub(super) const FORMAT: u32 = 1;
@@ -17,6 +17,9 @@ pub struct Manifest {
     pub format: u32,
     /// The model's name, as pipelines have it.
     pub name: String,
+    /// What the model is. Not written where it is `gbdt`, as in bundles from before there were others.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub kind: Kind,
     /// 16 hexadecimal digits of the SHA-256 over the files' hashes in the order of their keys.
     pub version: String,
     /// The GUID of the events' schema at the time of training.
@@ -25,7 +28,8 @@ pub struct Manifest {
     pub features: String,
     /// How it was trained.
     pub training: Training,
-    /// The files: `model`, `features`, `schema`, `calibration`, `baselines`, `reference`.
+    /// The files: `model`, `features`, `schema`, `calibration`, `baselines`, `reference`; where there
+    /// are such, `rows`, `thresholds` and `onnx`.
     pub files: BTreeMap<String, FileEntry>,
 }
 
@@ -68,31 +72,47 @@ pub struct Training {
 
 impl Manifest {
     /// Of these contents.
-    pub(super) fn of(name: String, contents: &[(Part, Vec<u8>)], schema: Guid, training: Training) -> Self {
+    pub(super) fn of(name: String, kind: Kind, contents: &[(Part, Vec<u8>)], schema: Guid, training: Training) -> Self {
         let files: BTreeMap<String, FileEntry> = contents
             .iter()
             .map(|(part, bytes)| {
                 let sha256 = hex(&Sha256::digest(bytes));
-                let file = format!("{}.{}.{}", part.key(), &sha256[..8], part.extension());
+                let file = format!("{}.{}.{}", part.key(), &sha256[..8], part.extension(kind));
                 (part.key().to_owned(), FileEntry { file, sha256, bytes: bytes.len() as u64 })
             })
             .collect();
         let features = files.get(Part::Features.key()).map(|entry| entry.sha256.clone()).unwrap_or_default();
-        Self { format: FORMAT, name, version: version(&files), schema: schema.to_string(), features, training, files }
+        let (version, schema) = (version(kind, &files), schema.to_string());
+        Self { format: FORMAT, name, kind, version, schema, features, training, files }
     }
 }
 
 /// The version of a bundle of these files.
-pub(super) fn version(files: &BTreeMap<String, FileEntry>) -> String {
+pub(super) fn version(kind: Kind, files: &BTreeMap<String, FileEntry>) -> String {
     let mut hash = Sha256::new();
+    if !is_default(&kind) {
+        hash.update(format!("{}\n", kind.as_str()));
+    }
     for (key, entry) in files {
         hash.update(format!("{key} {}\n", entry.sha256));
     }
     hex(&hash.finalize())[..16].to_owned()
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives it so")]
+fn is_default(kind: &Kind) -> bool {
+    *kind == Kind::default()
+}
+
 pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// The bytes that such digits stand for.
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|digit| digit as u8);
+    let pair = |pair: &[u8]| Some(digit(pair.first()?)? << 4 | digit(pair.get(1)?)?);
+    text.as_bytes().chunks(2).map(pair).collect()
 }

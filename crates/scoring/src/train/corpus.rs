@@ -125,6 +125,11 @@ impl Corpus {
         self.writers.iter().map(compile).collect()
     }
 
+    /// The schemas that records were written with, by the numbers of their writers.
+    pub(super) fn writers(&self) -> Vec<&Schema> {
+        self.writers.iter().map(|(schema, _)| schema).collect()
+    }
+
     /// The events' schema.
     pub fn schema(&self) -> &Schema {
         &self.schema

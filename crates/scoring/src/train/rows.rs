@@ -30,15 +30,16 @@ impl Rows {
 /// What has happened up to some point of a timeline, as counters. Moves along with time, never back.
 pub(super) struct Past<'a> {
     program: &'a Program,
+    corpus: &'a Corpus,
     timeline: &'a Timeline<'a>,
     projections: Vec<Projection>,
     baselines: Baselines,
 }
 
 impl<'a> Past<'a> {
-    pub(super) fn new(program: &'a Program, corpus: &Corpus, timeline: &'a Timeline<'a>) -> Result<Self> {
+    pub(super) fn new(program: &'a Program, corpus: &'a Corpus, timeline: &'a Timeline<'a>) -> Result<Self> {
         let projections = corpus.projections(program.paths())?;
-        Ok(Self { program, timeline, projections, baselines: program.baselines() })
+        Ok(Self { program, corpus, timeline, projections, baselines: program.baselines() })
     }
 
     /// Counts the records of a range.
@@ -61,6 +62,29 @@ impl<'a> Past<'a> {
         let mut rows = self.none();
         self.timeline.instants(range).try_for_each(|instant| self.look(instant, &mut rows))?;
         Ok(rows)
+    }
+
+    /// Gives a range's records, labelled or not, with their rows as they are scored in life.
+    pub(super) fn each_standing_still(
+        &self,
+        range: Range<usize>,
+        mut visit: impl FnMut(&Record, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let mut row = Vec::new();
+        for record in self.timeline.instants(range).flatten() {
+            let cells = self.read(record)?;
+            self.program.row(&cells, &self.baselines, &mut row);
+            visit(record, &row)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn timeline(&self) -> &'a Timeline<'a> {
+        self.timeline
+    }
+
+    pub(super) fn corpus(&self) -> &'a Corpus {
+        self.corpus
     }
 
     pub(super) fn into_baselines(self) -> Baselines {

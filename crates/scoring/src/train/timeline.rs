@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use super::{Corpus, corpus::Record};
 use crate::{Error, Result, bundle::Training};
 
+const MILLISECONDS_PER_DAY: i64 = 86_400_000;
+
 /// The records of a corpus in the order of their time.
 pub(super) struct Timeline<'a> {
     records: Vec<&'a Record>,
@@ -43,6 +45,20 @@ impl<'a> Timeline<'a> {
         Err(Error::Training(message))
     }
 
+    /// Where the last so many days begin.
+    pub(super) fn last_days(&self, days: u32) -> usize {
+        let Some(last) = self.records.last() else { return 0 };
+        let begin = last.time.saturating_sub(i64::from(days) * MILLISECONDS_PER_DAY);
+        self.records.partition_point(|record| record.time <= begin)
+    }
+
+    /// So many records from there on, evenly spread.
+    pub(super) fn sample(&self, from: usize, count: usize) -> impl Iterator<Item = &'a Record> {
+        let records = &self.records[from..];
+        let count = count.min(records.len());
+        (0..count).map(move |i| records[i * records.len() / count])
+    }
+
     /// What a manifest says about the records.
     pub(super) fn describe(&self, split: usize) -> Training {
         let count = |label| self.records.iter().filter(|record| record.label == Some(label)).count();
@@ -58,7 +74,8 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    fn time(&self, record: usize) -> String {
+    /// When a record happened, RFC 3339.
+    pub(super) fn time(&self, record: usize) -> String {
         let time = self.records[record].time;
         Timestamp::from_millisecond(time).map_or_else(|_| format!("{time} ms"), |time| time.to_string())
     }
