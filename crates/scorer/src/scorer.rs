@@ -2,11 +2,11 @@
 
 use std::{
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use millrace_core::{Pipeline, header};
-use millrace_kafka::lane::{Input, Outputs, Processor, Unavailable};
+use millrace_kafka::lane::{Assigned, Input, Outputs, Processor, Unavailable};
 use millrace_runtime::ConfigError;
 use millrace_schema::framing;
 
@@ -15,8 +15,9 @@ use crate::{
     event::{Identity, id_field, identify},
     lookup::Lookup,
     metrics::Metrics,
-    models::Model,
+    models::{InUse, Model, Question},
     plans::{Planned, Plans},
+    revision::{self, Knowledge, Wait},
     rows::Rows,
 };
 
@@ -24,6 +25,8 @@ use crate::{
 pub const STAGE: &str = "scorer";
 /// What scores say about how they came about.
 const SOURCE: &str = "stream";
+/// How long a lane that got partitions waits on the spot for the model that it needs: mostly it is there within a round trip.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Scores the events of one lane.
 pub struct Scorer {
@@ -33,19 +36,53 @@ pub struct Scorer {
     model: Arc<Model>,
     lookup: Box<dyn Lookup>,
     plans: Plans,
+    revision: Revision,
     metrics: Metrics,
     value: Vec<u8>,
 }
 
+/// By which promotion the lane scores, and what it must not score below.
+struct Revision {
+    number: u64,
+    /// The same as a header has it; empty where a folder says the model.
+    text: String,
+    /// The greatest that was committed in a partition that came.
+    committed: u64,
+    /// The registry was asked at that time, and its answer is still to be seen.
+    asked: Option<(Question, Instant)>,
+}
+
+impl Revision {
+    fn new(number: u64) -> Self {
+        Self { number, text: as_text(number), committed: 0, asked: None }
+    }
+
+    fn set(&mut self, number: u64) {
+        self.number = number;
+        self.text = as_text(number);
+    }
+
+    fn check(&self) -> std::result::Result<(), Wait> {
+        let unanswered = self.asked.map(|(_, since)| since.elapsed());
+        revision::check(Knowledge { revision: self.number, committed: self.committed, unanswered })
+    }
+}
+
+fn as_text(revision: u64) -> String {
+    if revision == 0 { String::new() } else { revision.to_string() }
+}
+
 impl Scorer {
-    /// A scorer for a pipeline that has a model.
+    /// A scorer for a pipeline whose model is there.
     pub fn new(
         pipeline: &Pipeline,
         model: Arc<Model>,
         lookup: Box<dyn Lookup>,
         metrics: Metrics,
     ) -> std::result::Result<Self, ConfigError> {
-        let plans = Plans::new(model.current(), pipeline.spec.events.framing, id_field(pipeline)?);
+        let missing = || ConfigError::new(format!("pipeline {}: there is no model yet", pipeline.name()));
+        let InUse { bundle, revision } = model.current().ok_or_else(missing)?;
+        let plans = Plans::new(bundle, pipeline.spec.events.framing, id_field(pipeline)?);
         Ok(Self {
             pipeline: pipeline.name().to_owned(),
             scores: pipeline.scores_topic(),
@@ -53,9 +90,52 @@ impl Scorer {
             model,
             lookup,
             plans,
+            revision: Revision::new(revision),
             metrics,
             value: Vec::new(),
         })
+    }
+
+    /// Takes up the model that is in use by now.
+    fn take_up(&mut self) {
+        let Some(InUse { bundle, revision }) = self.model.current() else { return };
+        if revision != self.revision.number {
+            self.revision.set(revision);
+        }
+        if !Arc::ptr_eq(&bundle, self.plans.bundle()) {
+            tracing::info!(
+                pipeline = self.pipeline,
+                model = bundle.name(),
+                version = bundle.version(),
+                revision,
+                "lane scores with another model"
+            );
+            self.plans.replace(bundle);
+        }
+    }
+
+    /// Whether the model is new enough for the partitions; see `revision.rs`.
+    fn may_score(&mut self) -> std::result::Result<(), Unavailable> {
+        if self.revision.asked.is_some_and(|(question, _)| self.model.has_answered(question)) {
+            self.revision.asked = None;
+        }
+        // Behind the look at the answer: what was said then is in use by now.
+        self.take_up();
+        let checked = self.revision.check();
+        if let Err(wait) = checked {
+            self.metrics.waits(wait.tag());
+            if self.revision.asked.is_none() {
+                self.revision.asked = Some((self.model.ask(), Instant::now()));
+            }
+        } else if let Some((_, since)) = self.revision.asked.take() {
+            tracing::warn!(
+                pipeline = self.pipeline,
+                revision = self.revision.number,
+                waited = ?since.elapsed(),
+                "the registry does not answer, going on with the model in use"
+            );
+        }
+        checked.map_err(|wait| Unavailable { what: "champion of the pipeline", source: wait.into() })
     }
 
     /// Scores one event; the outer error is for now, the inner one for good.
@@ -83,13 +163,15 @@ impl Scorer {
         self.value.clear();
         self.value.extend_from_slice(&planned.prefix);
         row.write(&identity.ids(), now, &mut self.value);
-        send(input, &self.scores, &self.value, planned, &identity, out);
+        let headers = headers(planned, &identity, &self.revision.text);
+        out.send(input, &self.scores, &self.value, &headers);
         Ok(Ok(()))
     }
 }
 
 impl Processor for Scorer {
     fn process(&mut self, batch: &[Input<'_>], out: &mut Outputs) -> std::result::Result<(), Unavailable> {
+        self.may_score()?;
         let began = Instant::now();
         let now = now();
         let mut scored = 0;
@@ -116,29 +198,34 @@ impl Processor for Scorer {
     }
 
     fn between_batches(&mut self) {
-        let current = self.model.current();
-        if !Arc::ptr_eq(&current, self.plans.bundle()) {
-            tracing::info!(
-                pipeline = self.pipeline,
-                model = current.name(),
-                version = current.version(),
-                "lane scores with another model"
-            );
-            self.plans.replace(current);
-        }
+        self.take_up();
+    }
+
+    fn metadata(&self) -> Option<String> {
+        (self.revision.number > 0).then(|| revision::write(self.revision.number))
+    }
+
+    fn assigned(&mut self, partitions: &[Assigned]) {
+        let words = partitions.iter().filter_map(|partition| partition.metadata.as_deref());
+        let committed = words.filter_map(revision::read).max().unwrap_or(0);
+        self.revision.committed = self.revision.committed.max(committed);
+        let question = self.model.ask();
+        self.revision.asked = Some((question, Instant::now()));
+        self.model.wait_for(question, self.revision.committed, SETTLE);
     }
 }
 
-fn send(input: &Input<'_>, topic: &str, value: &[u8], planned: &Planned, identity: &Identity<'_>, out: &mut Outputs) {
-    if identity.missing.is_empty() && planned.header.is_none() {
-        return out.send(input, topic, value, &[]);
-    }
+/// Headers of a score that its event does not have.
+fn headers<'a>(planned: &'a Planned, identity: &'a Identity<'_>, revision: &'a str) -> Vec<(&'a str, &'a [u8])> {
     let mut headers: Vec<(&str, &[u8])> =
         identity.missing.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     if let Some(header) = &planned.header {
         headers.push((header::VALUE_SCHEMA_ID, header));
     }
-    out.send(input, topic, value, &headers);
+    if !revision.is_empty() {
+        headers.push((header::MODEL_REVISION, revision.as_bytes()));
+    }
+    headers
 }
 
 /// Milliseconds since 1970.
