@@ -14,8 +14,10 @@ use crate::{Error, Part, Ports, Result, http};
 
 const PROGRAM: &str = include_str!("../../../deploy/local/aws.py");
 
-/// The bucket of the lake. It is made at each start, before anybody can ask for it.
+/// The bucket of the lake. It and the next are made at each start, before anybody can ask for them.
 pub(crate) const LAKE_BUCKET: &str = "millrace-lake";
+/// The bucket of the registry's models.
+pub(crate) const MODEL_BUCKET: &str = "millrace-models";
 
 /// Stopped after the services, by SIGTERM.
 const LEASH: Leash = Leash { phase: 2, ..Leash::FIRST };
@@ -39,7 +41,7 @@ impl Aws {
     pub(crate) fn command(&self, run: &Path) -> Command {
         let program = self.folder.join("aws.py");
         let port = self.address.port().to_string();
-        let args = [program.as_os_str(), port.as_ref(), LAKE_BUCKET.as_ref()];
+        let args = [program.as_os_str(), port.as_ref(), LAKE_BUCKET.as_ref(), MODEL_BUCKET.as_ref()];
         let mut command = leash::command(run, Part::Aws.name(), LEASH, self.python.as_os_str(), &args);
         command.current_dir(&self.folder);
         command

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::aws::LAKE_BUCKET;
+use crate::aws::{LAKE_BUCKET, MODEL_BUCKET};
 use crate::folder::{self, Folder};
 use crate::{Part, Ports, Result};
 
@@ -12,7 +12,7 @@ pub(crate) struct Env(Vec<(String, String)>);
 
 impl Env {
     /// Addresses of Kafka, Postgres and the stand-in for AWS. The last are the names that every SDK of AWS reads; the
-    /// stand-in takes any key, and an SDK wants one. The lake's bucket is there from its start.
+    /// stand-in takes any key, and an SDK wants one. The buckets are there from its start.
     pub(crate) fn stores(ports: Ports, password: &str) -> Self {
         let mut env = Self::default();
         env.set("KAFKA_BOOTSTRAP_SERVERS", &ports.kafka());
@@ -22,6 +22,7 @@ impl Env {
         env.set("AWS_ACCESS_KEY_ID", "local");
         env.set("AWS_SECRET_ACCESS_KEY", "local");
         env.set("MILLRACE_LAKE_BUCKET", LAKE_BUCKET);
+        env.set("MILLRACE_MODEL_STORE", &format!("s3://{MODEL_BUCKET}"));
         env
     }
 
@@ -88,6 +89,7 @@ mod tests {
         assert_eq!(value("DATABASE_URL"), Some("postgres://postgres:secret@127.0.0.1:29032/postgres"));
         assert_eq!(value("AWS_ENDPOINT_URL"), Some("http://127.0.0.1:29071"));
         assert_eq!(value("MILLRACE_LAKE_BUCKET"), Some("millrace-lake"));
+        assert_eq!(value("MILLRACE_MODEL_STORE"), Some("s3://millrace-models"));
         assert_eq!(value("MILLRACE_ARCHIVER_ADMIN"), Some("http://127.0.0.1:29016"));
         assert_eq!(value("MILLRACE_GATEWAY_HTTP"), Some("http://127.0.0.1:29080"));
         assert_eq!(value("MILLRACE_REGISTRY_HTTP"), Some("http://127.0.0.1:29081"));
