@@ -72,8 +72,8 @@ async fn bundles(world: &World, count: usize) -> Vec<std::path::PathBuf> {
     let mut bundles = Vec::new();
     for number in 0..count {
         let out = world.folder().join(format!("bundle-{number}"));
-        let leaves = (4 + 3 * number).to_string();
-        world.train(&file, &out, &["--rounds", "10", "--leaves", &leaves]).await.unwrap();
+        let shrinkage = format!("0.{}", number + 1);
+        world.train(&file, &out, &["--rounds", "10", "--shrinkage", &shrinkage]).await.unwrap();
         bundles.push(out);
     }
     bundles

@@ -11,12 +11,17 @@
 //!    revision that anybody has ever scored with was the registry's before, so this holds as well where nothing was committed,
 //!    or where a person has set the offsets anew. It has an end: a registry that is away or slow holds nobody up for long.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use millrace_kafka::lane::Assigned;
 use serde::{Deserialize, Serialize};
+
+use crate::models::{Model, Question};
 
 /// How long a lane waits for the registry's answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it waits on the spot for the model that it needs: mostly that is there within a round trip.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// What is committed beside offsets.
 #[derive(Serialize, Deserialize)]
@@ -25,24 +30,24 @@ struct Word {
 }
 
 /// The text that is committed beside offsets.
-pub(crate) fn write(revision: u64) -> String {
+fn write(revision: u64) -> String {
     format!("{{\"revision\":{revision}}}")
 }
 
 /// The revision in such a text. One that somebody else has written says none.
-pub(crate) fn read(text: &str) -> Option<u64> {
+fn read(text: &str) -> Option<u64> {
     serde_json::from_str(text).ok().map(|Word { revision }| revision)
 }
 
 /// What a lane knows when it is about to score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Knowledge {
+struct Knowledge {
     /// Of the model in use.
-    pub(crate) revision: u64,
+    revision: u64,
     /// The greatest that was committed in a partition that came.
-    pub(crate) committed: u64,
+    committed: u64,
     /// How long it has waited for the registry's answer; none where it has it, or needs none.
-    pub(crate) unanswered: Option<Duration>,
+    unanswered: Option<Duration>,
 }
 
 /// Whether it may.
@@ -65,7 +70,7 @@ impl Wait {
 }
 
 /// Whether a lane may score with what it knows.
-pub(crate) fn check(knowledge: Knowledge) -> Result<(), Wait> {
+fn check(knowledge: Knowledge) -> Result<(), Wait> {
     let Knowledge { revision, committed, unanswered } = knowledge;
     if revision < committed {
         return Err(Wait::Behind { revision, committed });
@@ -73,6 +78,74 @@ pub(crate) fn check(knowledge: Knowledge) -> Result<(), Wait> {
     match unanswered {
         Some(waited) if waited < PATIENCE => Err(Wait::Unanswered),
         _ => Ok(()),
+    }
+}
+
+/// By which promotion a lane scores, and what it must not score below.
+pub(crate) struct Standing {
+    /// 0 where a folder says the model.
+    revision: u64,
+    /// The same as a header has it, or nothing.
+    text: String,
+    committed: u64,
+    /// The registry was asked at that time, and its answer is still to be seen.
+    asked: Option<(Question, Instant)>,
+}
+
+impl Standing {
+    pub(crate) fn new(revision: u64) -> Self {
+        let mut standing = Self { revision: 0, text: String::new(), committed: 0, asked: None };
+        standing.set(revision);
+        standing
+    }
+
+    /// The lane scores with a model of that revision.
+    pub(crate) fn set(&mut self, revision: u64) {
+        if revision != self.revision {
+            self.revision = revision;
+            self.text = revision.to_string();
+        }
+    }
+
+    /// For a header; empty where a folder says the model.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What is to be committed beside offsets.
+    pub(crate) fn word(&self) -> Option<String> {
+        (self.revision > 0).then(|| write(self.revision))
+    }
+
+    /// Partitions came: what others have left in them counts from here on, and the registry is asked.
+    pub(crate) fn begin(&mut self, partitions: &[Assigned], model: &Model) {
+        let words = partitions.iter().filter_map(|partition| partition.metadata.as_deref());
+        self.committed = words.filter_map(read).fold(self.committed, u64::max);
+        let question = model.ask();
+        self.asked = Some((question, Instant::now()));
+        model.wait_for(question, self.committed, SETTLE);
+    }
+
+    /// Sees whether the registry has answered.
+    pub(crate) fn look(&mut self, model: &Model) {
+        self.asked = self.asked.filter(|(question, _)| !model.has_answered(*question));
+    }
+
+    /// Whether the lane may score. Where it is behind, the registry is asked again.
+    pub(crate) fn check(&mut self, model: &Model) -> Result<(), Wait> {
+        let unanswered = self.asked.map(|(_, since)| since.elapsed());
+        let knowledge = Knowledge { revision: self.revision, committed: self.committed, unanswered };
+        let checked = check(knowledge);
+        match (checked, self.asked) {
+            (Err(_), None) => self.asked = Some((model.ask(), Instant::now())),
+            (Ok(()), Some((_, since))) => {
+                self.asked = None;
+                let (revision, waited) = (self.revision, since.elapsed());
+                tracing::warn!(revision, ?waited, "the registry does not answer, going on with the model in use");
+            }
+            _ => {}
+        }
+        checked
     }
 }
 

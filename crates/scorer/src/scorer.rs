@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use millrace_core::{Pipeline, header};
@@ -15,9 +15,9 @@ use crate::{
     event::{Identity, id_field, identify},
     lookup::Lookup,
     metrics::Metrics,
-    models::{InUse, Model, Question},
+    models::{InUse, Model},
     plans::{Planned, Plans},
-    revision::{self, Knowledge, Wait},
+    revision::Standing,
     rows::Rows,
 };
 
@@ -25,8 +25,6 @@ use crate::{
 pub const STAGE: &str = "scorer";
 /// What scores say about how they came about.
 const SOURCE: &str = "stream";
-/// How long a lane that got partitions waits on the spot for the model that it needs: mostly it is there within a round trip.
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// Scores the events of one lane.
 pub struct Scorer {
@@ -36,40 +34,9 @@ pub struct Scorer {
     model: Arc<Model>,
     lookup: Box<dyn Lookup>,
     plans: Plans,
-    revision: Revision,
+    revision: Standing,
     metrics: Metrics,
     value: Vec<u8>,
-}
-
-/// By which promotion the lane scores, and what it must not score below.
-struct Revision {
-    number: u64,
-    /// The same as a header has it; empty where a folder says the model.
-    text: String,
-    /// The greatest that was committed in a partition that came.
-    committed: u64,
-    /// The registry was asked at that time, and its answer is still to be seen.
-    asked: Option<(Question, Instant)>,
-}
-
-impl Revision {
-    fn new(number: u64) -> Self {
-        Self { number, text: as_text(number), committed: 0, asked: None }
-    }
-
-    fn set(&mut self, number: u64) {
-        self.number = number;
-        self.text = as_text(number);
-    }
-
-    fn check(&self) -> std::result::Result<(), Wait> {
-        let unanswered = self.asked.map(|(_, since)| since.elapsed());
-        revision::check(Knowledge { revision: self.number, committed: self.committed, unanswered })
-    }
-}
-
-fn as_text(revision: u64) -> String {
-    if revision == 0 { String::new() } else { revision.to_string() }
 }
 
 impl Scorer {
@@ -90,7 +57,7 @@ impl Scorer {
             model,
             lookup,
             plans,
-            revision: Revision::new(revision),
+            revision: Standing::new(revision),
             metrics,
             value: Vec::new(),
         })
@@ -99,9 +66,7 @@ impl Scorer {
     /// Takes up the model that is in use by now.
     fn take_up(&mut self) {
         let Some(InUse { bundle, revision }) = self.model.current() else { return };
-        if revision != self.revision.number {
-            self.revision.set(revision);
-        }
+        self.revision.set(revision);
         if !Arc::ptr_eq(&bundle, self.plans.bundle()) {
             tracing::info!(
                 pipeline = self.pipeline,
@@ -116,26 +81,14 @@ impl Scorer {
 
     /// Whether the model is new enough for the partitions; see `revision.rs`.
     fn may_score(&mut self) -> std::result::Result<(), Unavailable> {
-        if self.revision.asked.is_some_and(|(question, _)| self.model.has_answered(question)) {
-            self.revision.asked = None;
-        }
+        self.revision.look(&self.model);
         // Behind the look at the answer: what was said then is in use by now.
         self.take_up();
-        let checked = self.revision.check();
-        if let Err(wait) = checked {
+        let checked = self.revision.check(&self.model);
+        checked.map_err(|wait| {
             self.metrics.waits(wait.tag());
-            if self.revision.asked.is_none() {
-                self.revision.asked = Some((self.model.ask(), Instant::now()));
-            }
-        } else if let Some((_, since)) = self.revision.asked.take() {
-            tracing::warn!(
-                pipeline = self.pipeline,
-                revision = self.revision.number,
-                waited = ?since.elapsed(),
-                "the registry does not answer, going on with the model in use"
-            );
-        }
-        checked.map_err(|wait| Unavailable { what: "champion of the pipeline", source: wait.into() })
+            Unavailable { what: "champion of the pipeline", source: wait.into() }
+        })
     }
 
     /// Scores one event; the outer error is for now, the inner one for good.
@@ -163,7 +116,7 @@ impl Scorer {
         self.value.clear();
         self.value.extend_from_slice(&planned.prefix);
         row.write(&identity.ids(), now, &mut self.value);
-        let headers = headers(planned, &identity, &self.revision.text);
+        let headers = headers(planned, &identity, self.revision.text());
         out.send(input, &self.scores, &self.value, &headers);
         Ok(Ok(()))
     }
@@ -202,16 +155,11 @@ impl Processor for Scorer {
     }
 
     fn metadata(&self) -> Option<String> {
-        (self.revision.number > 0).then(|| revision::write(self.revision.number))
+        self.revision.word()
     }
 
     fn assigned(&mut self, partitions: &[Assigned]) {
-        let words = partitions.iter().filter_map(|partition| partition.metadata.as_deref());
-        let committed = words.filter_map(revision::read).max().unwrap_or(0);
-        self.revision.committed = self.revision.committed.max(committed);
-        let question = self.model.ask();
-        self.revision.asked = Some((question, Instant::now()));
-        self.model.wait_for(question, self.revision.committed, SETTLE);
+        self.revision.begin(partitions, &self.model);
     }
 }
 
@@ -233,3 +181,6 @@ pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

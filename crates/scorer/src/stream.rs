@@ -73,7 +73,7 @@ impl Stream {
 
         let mut process = runtime.start("scorer").await?;
         let admin = Admin::new(&kafka).context("make the admin client")?;
-        let (alarm, teller) = Teller::new(&kafka, registry.clone(), &signals_topic, &process.meter())?;
+        let (alarm, teller) = Teller::new(&kafka, registry.clone(), &signals_topic, process.meter())?;
         process.spawn("signals", QUICK, move |shutdown| teller.run(shutdown));
         let lanes_ready = Gate::new(process.readiness("lanes"), lanes * scored.len());
         let models_ready = Gate::new(process.readiness("models"), scored.len());

@@ -30,7 +30,10 @@ pub(crate) struct Alarm(mpsc::Sender<Value>);
 /// What brings them to Kafka.
 pub(crate) struct Teller {
     signals: mpsc::Receiver<Value>,
-    producer: Producer,
+    kafka: Client,
+    meter: Meter,
+    /// Made for the first signal: mostly there is none.
+    producer: Option<Producer>,
     registry: client::Client,
     topic: Arc<str>,
     schema: Schema,
@@ -81,14 +84,12 @@ impl Teller {
         kafka: &Client,
         registry: client::Client,
         topic: &str,
-        meter: &Meter,
+        meter: Meter,
     ) -> anyhow::Result<(Alarm, Self)> {
         let schema = Schema::parse(SIGNAL_SCHEMA).context("parse the schema of signals")?;
-        let config = producer::Config::new("signals");
-        let producer = Producer::new(kafka, config, Some(meter)).context("make the producer of signals")?;
         let (sender, signals) = mpsc::channel(WAITING);
-        let encoder = Encoder::compile(&schema);
-        Ok((Alarm(sender), Self { signals, producer, registry, topic: topic.into(), schema, encoder }))
+        let (kafka, topic, encoder) = (kafka.clone(), topic.into(), Encoder::compile(&schema));
+        Ok((Alarm(sender), Self { signals, kafka, meter, producer: None, registry, topic, schema, encoder }))
     }
 
     /// Sends what there is, in order, until shutdown.
@@ -112,7 +113,16 @@ impl Teller {
         }
     }
 
-    async fn send(&self, signal: &Value) -> anyhow::Result<()> {
+    fn producer(&mut self) -> anyhow::Result<Producer> {
+        if let Some(producer) = &self.producer {
+            return Ok(producer.clone());
+        }
+        let made = Producer::new(&self.kafka, producer::Config::new("signals"), Some(&self.meter));
+        Ok(self.producer.insert(made.context("make the producer of signals")?).clone())
+    }
+
+    async fn send(&mut self, signal: &Value) -> anyhow::Result<()> {
+        let producer = self.producer()?;
         let subject = format!("{}-value", self.topic);
         let registered = self.registry.register(&subject, &self.schema).await.context("register the schema")?;
         let mut value = Vec::with_capacity(512);
@@ -135,7 +145,7 @@ impl Teller {
             headers,
             timestamp_ms: None,
         };
-        let sent = self.producer.send_all(vec![record]).await.into_iter().next();
+        let sent = producer.send_all(vec![record]).await.into_iter().next();
         sent.context("the producer gives no answer")?.map(drop).map_err(|(_, error)| error.into())
     }
 }
