@@ -5,6 +5,7 @@ mod architecture;
 mod faults;
 mod lake;
 mod mail;
+mod models;
 mod poison;
 mod traces;
 mod versions;

@@ -12,6 +12,9 @@ pub const RECEIVED_AT: &str = "received-at";
 pub const VALUE_SCHEMA_ID: &str = "__value_schema_id";
 /// The consumer group that a redriven record is for; other groups skip it.
 pub const REDRIVE_FOR: &str = "redrive-for";
+/// On scores by a model from the registry: the pipeline's revision by which it was the champion, decimal. Within a partition
+/// it never goes back.
+pub const MODEL_REVISION: &str = "model-revision";
 
 /// Headers of a dead letter: the record's own headers are kept, and these say what happened to it.
 pub mod dead {

@@ -95,6 +95,7 @@ mod tests {
         assert_eq!(value("MILLRACE_LAKE_BUCKET"), Some("millrace-lake"));
         assert_eq!(value("MILLRACE_IMPORT_QUEUE_URL"), Some("http://127.0.0.1:29071/123456789012/millrace-scores"));
         assert_eq!(value("MILLRACE_IMPORTER_OBJECTS_ADMIN"), Some("http://127.0.0.1:29017"));
+        assert_eq!(value("MILLRACE_MODEL_STORE"), Some("s3://millrace-models"));
         assert_eq!(value("MILLRACE_ARCHIVER_ADMIN"), Some("http://127.0.0.1:29016"));
         assert_eq!(value("MILLRACE_GATEWAY_HTTP"), Some("http://127.0.0.1:29080"));
         assert_eq!(value("MILLRACE_REGISTRY_HTTP"), Some("http://127.0.0.1:29081"));

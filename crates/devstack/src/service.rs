@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) pipelines: Option<PathBuf>,
     /// One model bundle a folder.
     pub(crate) models: PathBuf,
+    /// What the scorer keeps of the registry's models, where it takes them from there.
+    pub(crate) model_cache: PathBuf,
     /// What the scheduler's process tasks do.
     pub(crate) scheduler: PathBuf,
     /// Of the gateway's key service.
@@ -82,7 +84,7 @@ impl Settings {
             command.env("PATH", paths);
         }
         command.env("MILLRACE_INSTANCE_ID", format!("{part}-0"));
-        command.env("MILLRACE_MODELS", &self.models);
+        command.env("MILLRACE_MODELS", &self.models).env("MILLRACE_MODEL_CACHE", &self.model_cache);
         command.env("MILLRACE_SCHEDULER_FOLDER", &self.scheduler).env("MILLRACE_SCHEDULER_FENCE", FENCE);
         command.env("MILLRACE_ADMIN_TOKEN", &self.admin_token);
         if std::env::var_os(PURGE_DELAY.0).is_none() {

@@ -104,6 +104,7 @@ impl Builder {
             binaries: self.binaries.map_or_else(service::beside_us, Ok)?,
             pipelines: self.pipelines,
             models: self.models.unwrap_or_else(|| folder.path().join("models")),
+            model_cache: folder.path().join("model-cache"),
             scheduler: folder.path().join("scheduler"),
             admin_token: folder.secret("admin-token")?,
         };

@@ -7,12 +7,13 @@ use millrace_core::header;
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 
 /// Names that cost no allocation when they are read.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     header::TRACEPARENT,
     header::CORRELATION_ID,
     header::EVENT_ID,
     header::RECEIVED_AT,
     header::VALUE_SCHEMA_ID,
+    header::MODEL_REVISION,
     header::dead::STAGE,
     header::dead::CODE,
     header::dead::REASON,

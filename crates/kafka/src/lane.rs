@@ -9,6 +9,10 @@
 //! A lane is one group member, one transactional producer and one thread. Everything happens on that thread, so a
 //! rebalance is only ever seen between transactions; one that the broker begins inside a transaction makes the offsets
 //! be refused, and the transaction is aborted and read again.
+//!
+//! A processor may commit a word beside the offsets ([`Processor::metadata`]), which the next owner of a partition is told
+//! before it begins ([`Processor::assigned`]). It is read after the assignment, and as stable offsets (KIP-447): a
+//! transaction of the former owner has ended by then, and a later one of it is refused for its generation.
 
 mod batch;
 mod context;
@@ -53,6 +57,27 @@ pub trait Processor: Send {
 
     /// Called between batches, at least every second also when there are no records: the place to swap a model.
     fn between_batches(&mut self) {}
+
+    /// What is committed beside the offsets of the batch that was processed last, in its transaction: a few hundred bytes
+    /// at most. Nothing, for one that keeps no such word; then it is told of none either.
+    fn metadata(&self) -> Option<String> {
+        None
+    }
+
+    /// Partitions have come, and these are the words that were committed with their offsets. Called before the first
+    /// record of any of them is processed. Whoever had them before commits nothing any more: the word is its last one.
+    fn assigned(&mut self, _partitions: &[Assigned]) {}
+}
+
+/// A partition that has come, as the group left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// Its topic.
+    pub topic: String,
+    /// Its number.
+    pub partition: i32,
+    /// What [`Processor::metadata`] said of the last transaction in it; none where there was none.
+    pub metadata: Option<String>,
 }
 
 /// Which lane this is, and what it reads.

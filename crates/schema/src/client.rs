@@ -93,7 +93,7 @@ impl Client {
             last_known: Cache::builder().max_capacity(CAPACITY).build(),
             watching,
         });
-        if let Some(endpoint) = args.watch_endpoint()? {
+        if let Some(endpoint) = args.endpoint()? {
             tokio::spawn(watch::follow(endpoint, Arc::downgrade(&inner)));
         }
         Ok(Self { inner })

@@ -47,7 +47,7 @@ use self::{
     location::{Destination, Location},
     progress::Progress,
 };
-use crate::{event::id_field, metrics::BatchMetrics, models::Model};
+use crate::{event::id_field, metrics::BatchMetrics, models};
 
 /// Failures that are told at the end; all of them are in the log and in the summary.
 const TOLD: usize = 20;
@@ -231,8 +231,8 @@ fn places(
     Ok((inputs, to))
 }
 
-fn load(models: &std::path::Path, scoring: &Scoring) -> Result<Arc<millrace_scoring::Bundle>, ConfigError> {
-    Ok(Model::load(models, &scoring.model, &scoring.never)?.current())
+fn load(folder: &std::path::Path, scoring: &Scoring) -> Result<Arc<millrace_scoring::Bundle>, ConfigError> {
+    models::load(folder, &scoring.model, &models::forbidden_fields(&scoring.never)?)
 }
 
 impl SelectArgs {

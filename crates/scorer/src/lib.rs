@@ -8,11 +8,12 @@
 //!                                                       Rows: score, reasons, head, the event's bytes: one code for both
 //!                                                       |           |
 //! Avro files ----> Batch: blocks on all cores ----------+           +--> files of scores, whole or not there
-//! --models DIR ---> Model: the bundle in use; another one takes its place between two batches of a lane
+//! folder, or the
+//! registry -------> Model: the bundle in use; another one takes its place between two batches of a lane
 //! ```
 //!
 //! Promises: each event is scored exactly once, and what cannot be scored is dead-lettered in the same transaction
-//! (`tests/stream.rs`). A file is scored whole or fails whole, and a rerun replaces its scores (`tests/batch.rs`). The
+//! (`tests/stream.rs`). Within a partition, the revision of the model never goes back (`tests/it/models.rs`). A file is scored whole or fails whole, and a rerun replaces its scores (`tests/batch.rs`). The
 //! event's bytes are copied into the score and never encoded again. A registry that is away holds the lane back and kills
 //! no record.
 
@@ -26,6 +27,7 @@ mod args;
 mod error;
 mod event;
 mod plans;
+mod revision;
 mod rows;
 mod stream;
 mod train;

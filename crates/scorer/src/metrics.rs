@@ -17,6 +17,13 @@ pub const AGE_SECONDS: &str = "scorer_event_age_seconds";
 pub const MODEL_INFO: &str = "scorer_model_info";
 /// Bundles that were found and could not be used, by `model`.
 pub const MODEL_REFUSED: &str = "scorer_model_refused_total";
+/// The revision of the promotion that the model in use became champion by, by `pipeline`; models from folders have none.
+pub const MODEL_REVISION: &str = "scorer_model_revision";
+/// Times that the registry was asked for the champion and did not say, by `pipeline`.
+pub const MODEL_UNANSWERED: &str = "scorer_model_unanswered_total";
+/// Batches that waited for a later revision of the model, by `pipeline` and `why`: `behind` what the partition was scored with,
+/// `unanswered` by the registry.
+pub const MODEL_WAITS: &str = "scorer_model_waits_total";
 
 /// Records that a batch has scored, by `pipeline` and `model`; those of an object that fails later count as well.
 pub const BATCH_RECORDS: &str = "scorer_batch_records_total";
@@ -36,6 +43,7 @@ pub struct Metrics {
     scored: Counter<u64>,
     batch: Histogram<f64>,
     age: Histogram<f64>,
+    waits: Counter<u64>,
 }
 
 impl Metrics {
@@ -46,7 +54,12 @@ impl Metrics {
             scored: meter.u64_counter(SCORED).build(),
             batch: meter.f64_histogram(BATCH_SECONDS).with_unit("s").build(),
             age: meter.f64_histogram(AGE_SECONDS).with_unit("s").build(),
+            waits: meter.u64_counter(MODEL_WAITS).build(),
         }
+    }
+
+    pub(crate) fn waits(&self, why: &'static str) {
+        self.waits.add(1, &[self.attributes[0].clone(), KeyValue::new("why", why)]);
     }
 
     pub(crate) fn batch(&self, scored: u64, time: Duration) {
@@ -63,16 +76,31 @@ impl Metrics {
 pub(crate) struct ModelMetrics {
     info: Gauge<u64>,
     refused: Counter<u64>,
+    revision: Gauge<u64>,
+    unanswered: Counter<u64>,
 }
 
 impl ModelMetrics {
     pub(crate) fn new(meter: &Meter) -> Self {
-        Self { info: meter.u64_gauge(MODEL_INFO).build(), refused: meter.u64_counter(MODEL_REFUSED).build() }
+        Self {
+            info: meter.u64_gauge(MODEL_INFO).build(),
+            refused: meter.u64_counter(MODEL_REFUSED).build(),
+            revision: meter.u64_gauge(MODEL_REVISION).build(),
+            unanswered: meter.u64_counter(MODEL_UNANSWERED).build(),
+        }
     }
 
     pub(crate) fn in_use(&self, model: &str, version: &str, in_use: bool) {
         let attributes = [KeyValue::new("model", model.to_owned()), KeyValue::new("version", version.to_owned())];
         self.info.record(u64::from(in_use), &attributes);
+    }
+
+    pub(crate) fn revision(&self, pipeline: &str, revision: u64) {
+        self.revision.record(revision, &[KeyValue::new("pipeline", pipeline.to_owned())]);
+    }
+
+    pub(crate) fn unanswered(&self, pipeline: &str) {
+        self.unanswered.add(1, &[KeyValue::new("pipeline", pipeline.to_owned())]);
     }
 
     pub(crate) fn refused(&self, model: &str) {

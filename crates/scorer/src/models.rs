@@ -1,137 +1,186 @@
-//! The model in use, and another one in its place when its folder says so.
+//! The model that a pipeline's lanes score with, and how another one takes its place.
+//!
+//! ```text
+//! folder:    DIR/<model>/ --looked at--> open -----------------------+
+//! registry:  WatchAssignment --> Follower --> Cache --pull, open ----+--> Model (one per pipeline) --> its lanes,
+//!                                   ^  refused: the old one stays, a signal                        between two batches
+//!                                   +---------------- questions of lanes that got partitions ------+
+//! ```
+//!
+//! Whoever scores has a whole bundle: one is opened, tried and only then put in the place of another, by one pointer. The
+//! revision of its promotion goes with it and only grows.
+
+pub(crate) mod args;
+mod cache;
+mod decide;
+mod folder;
+pub(crate) mod follow;
+mod listen;
+mod open;
+mod pull;
+pub(crate) mod signals;
 
 use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-use millrace_runtime::{ConfigError, Shutdown};
-use millrace_schema::FieldPath;
-use millrace_scoring::{Bundle, features};
-use opentelemetry::metrics::Meter;
+use millrace_runtime::Shutdown;
+use millrace_scoring::Bundle;
+use tokio::sync::Notify;
 
-use crate::metrics::ModelMetrics;
+pub(crate) use self::open::{forbidden_fields, load};
 
-/// How often a folder is looked at.
-const INTERVAL: Duration = Duration::from_secs(2);
-/// The file that is written last when a bundle is put in place.
-const MANIFEST: &str = "manifest.json";
+/// How often a thread that waits looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(200);
 
-/// A model's bundle, shared by the lanes that score with it.
-pub struct Model {
-    dir: PathBuf,
-    never: Vec<FieldPath>,
-    current: RwLock<Arc<Bundle>>,
+/// A bundle in use, and by which promotion.
+#[derive(Clone, Debug)]
+pub struct InUse {
+    /// The bundle.
+    pub bundle: Arc<Bundle>,
+    /// The pipeline's revision in the registry, from 1; 0 where the bundle came from a folder.
+    pub revision: u64,
 }
+
+/// A pipeline's model, shared by the lanes that score with it.
+#[derive(Debug)]
+pub struct Model {
+    state: Mutex<State>,
+    changed: Condvar,
+    questions: Notify,
+    /// Somebody can say what is the champion now.
+    is_followed: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// None before anything was promoted.
+    in_use: Option<InUse>,
+    asked: u64,
+    answered: u64,
+}
+
+/// A question for the champion of now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Question(u64);
 
 impl Model {
-    /// Loads `models/<name>/`. Fields under `never` must not be among its features.
-    pub fn load(models: &Path, name: &str, never: &[String]) -> Result<Self, ConfigError> {
-        let dir = models.join(name);
-        let never = forbidden_fields(never)?;
-        let bundle = open(&dir, &never).map_err(|error| {
-            ConfigError::new(format!(
-                "--models: no usable bundle of model `{name}`: {error}; `millrace-scorer train --out {}` makes one",
-                dir.display()
-            ))
-        })?;
-        Ok(Self { dir, never, current: RwLock::new(bundle) })
-    }
-
-    /// A bundle that is in memory already, without a folder to watch.
+    /// A bundle that nobody promotes: from a folder, or in memory already.
     pub fn fixed(bundle: Arc<Bundle>) -> Self {
-        Self { dir: PathBuf::new(), never: Vec::new(), current: RwLock::new(bundle) }
+        Self::new(Some(InUse { bundle, revision: 0 }), false)
     }
 
-    /// The bundle in use.
-    pub fn current(&self) -> Arc<Bundle> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    /// One that is to come from the registry.
+    pub(crate) fn followed() -> Self {
+        Self::new(None, true)
     }
 
-    /// Looks at the folder until the shutdown. A bundle that cannot be used is refused, once, and the old one stays.
-    pub async fn watch(self: Arc<Self>, meter: Meter, shutdown: Shutdown) -> anyhow::Result<()> {
-        let metrics = ModelMetrics::new(&meter);
-        let mut seen = manifest(&self.dir);
-        let first = self.current();
-        metrics.in_use(first.name(), first.version(), true);
-        warn_without_rows(&first);
-        drop(first);
+    fn new(in_use: Option<InUse>, is_followed: bool) -> Self {
+        let state = Mutex::new(State { in_use, ..State::default() });
+        Self { state, changed: Condvar::new(), questions: Notify::new(), is_followed }
+    }
+
+    /// What is in use, if anything is.
+    pub fn current(&self) -> Option<InUse> {
+        self.state().in_use.clone()
+    }
+
+    /// Waits on the caller's thread until there is a model; false where the shutdown comes first.
+    pub(crate) fn wait(&self, shutdown: &Shutdown) -> bool {
+        let mut state = self.state();
+        while state.in_use.is_none() && !shutdown.is_triggered() {
+            state = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.in_use.is_some()
+    }
+
+    /// Puts a bundle in the place of the one in use. An older revision than that is none of a champion any more.
+    pub(crate) fn replace(&self, next: InUse) {
+        let mut state = self.state();
+        if state.in_use.as_ref().is_none_or(|old| old.revision <= next.revision) {
+            state.in_use = Some(next);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Asks who is the champion now.
+    pub(crate) fn ask(&self) -> Question {
+        let mut state = self.state();
+        if self.is_followed {
+            state.asked += 1;
+            self.questions.notify_one();
+        }
+        Question(state.asked)
+    }
+
+    /// Whether the champion of then is in use, or was refused, or could not be learned.
+    pub(crate) fn has_answered(&self, question: Question) -> bool {
+        self.state().answered >= question.0
+    }
+
+    /// Waits on the caller's thread for the answer and a revision, at most so long.
+    pub(crate) fn wait_for(&self, question: Question, revision: u64, time: Duration) {
+        let deadline = Instant::now() + time;
+        let mut state = self.state();
+        while state.answered < question.0 || state.in_use.as_ref().is_none_or(|it| it.revision < revision) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The newest of the questions that have no answer. Cancel safe: until it is answered it comes again.
+    pub(crate) async fn question(&self) -> Question {
         loop {
-            tokio::select! {
-                () = shutdown.wait() => return Ok(()),
-                () = tokio::time::sleep(INTERVAL) => {}
+            // Before the look: a question behind it leaves a permit.
+            let asked = self.questions.notified();
+            if let Some(question) = self.unanswered() {
+                return question;
             }
-            let found = manifest(&self.dir);
-            if found.is_some() && found != seen {
-                seen = found;
-                let model = Arc::clone(&self);
-                let loaded = tokio::task::spawn_blocking(move || open(&model.dir, &model.never)).await?;
-                self.replace(loaded, &metrics);
-            }
+            asked.await;
         }
     }
 
-    fn replace(&self, loaded: Result<Arc<Bundle>, String>, metrics: &ModelMetrics) {
-        let old = self.current();
-        match loaded {
-            Ok(new) if new.version() == old.version() => {}
-            Ok(new) => {
-                tracing::info!(model = new.name(), from = old.version(), to = new.version(), "model replaced");
-                metrics.in_use(old.name(), old.version(), false);
-                metrics.in_use(new.name(), new.version(), true);
-                warn_without_rows(&new);
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
-            }
-            Err(error) => {
-                tracing::error!(model = old.name(), keeps = old.version(), error, "model bundle refused");
-                metrics.refused(old.name());
-            }
-        }
+    /// All questions up to this one have their answer.
+    pub(crate) fn answer(&self, question: Question) {
+        let mut state = self.state();
+        state.answered = state.answered.max(question.0);
+        self.changed.notify_all();
     }
-}
 
-fn open(dir: &Path, never: &[FieldPath]) -> Result<Arc<Bundle>, String> {
-    let bundle = Bundle::load(dir).map_err(|error| match std::error::Error::source(&error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    })?;
-    if let Some(fault) = bundle.program().paths().iter().find_map(|path| features::forbidden(path, never)) {
-        return Err(fault);
+    fn unanswered(&self) -> Option<Question> {
+        let state = self.state();
+        (state.asked > state.answered).then_some(Question(state.asked))
     }
-    // Its own events are the first that it scores: caches are warm afterwards, and a bundle that this machine does not
-    // score as the one that made it decides nothing.
-    match bundle.warm_up() {
-        Ok(_) => Ok(bundle),
-        Err(error) => Err(format!("it fails its own reference rows: {error}")),
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whoever made the bundle did without them, or an older version made it.
-fn warn_without_rows(bundle: &Bundle) {
-    if bundle.reference_rows() == 0 {
-        let (model, version) = (bundle.name(), bundle.version());
-        tracing::warn!(model, version, "model bundle has no reference rows to be tried on");
-    }
-}
-
-/// The fields under a pipeline's `never`.
-pub(crate) fn forbidden_fields(never: &[String]) -> Result<Vec<FieldPath>, ConfigError> {
-    let parsed: Result<Vec<_>, _> = never.iter().map(|path| FieldPath::parse(path)).collect();
-    parsed.map_err(|error| ConfigError::new(format!("`never`: {error}")))
-}
-
-fn manifest(dir: &Path) -> Option<Vec<u8>> {
-    std::fs::read(dir.join(MANIFEST)).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_missing_bundle_is_bad_configuration_with_a_way_out() {
-        let error = Model::load(Path::new("/no/such"), "mail", &[]).err().unwrap().to_string();
-        assert!(error.contains("/no/such/mail") && error.contains("millrace-scorer train"), "{error}");
+    #[tokio::test]
+    async fn a_question_is_open_until_it_is_answered_and_newer_ones_after_it() {
+        let model = Model::followed();
+        let first = model.ask();
+        assert!(!model.has_answered(first));
+        assert_eq!(model.question().await, first);
+        assert_eq!(model.question().await, first, "it was not answered");
+        let second = model.ask();
+        model.answer(first);
+        assert!(model.has_answered(first) && !model.has_answered(second));
+        assert_eq!(model.question().await, second);
+        model.answer(second);
+        let none = tokio::time::timeout(Duration::from_millis(20), model.question()).await;
+        assert!(none.is_err(), "{none:?}");
+        let began = Instant::now();
+        model.wait_for(second, 1, Duration::from_millis(20));
+        assert!(began.elapsed() >= Duration::from_millis(20), "nothing is in use yet");
     }
 }

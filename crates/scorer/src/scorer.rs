@@ -6,7 +6,7 @@ use std::{
 };
 
 use millrace_core::{Pipeline, header};
-use millrace_kafka::lane::{Input, Outputs, Processor, Unavailable};
+use millrace_kafka::lane::{Assigned, Input, Outputs, Processor, Unavailable};
 use millrace_runtime::ConfigError;
 use millrace_schema::framing;
 
@@ -15,8 +15,9 @@ use crate::{
     event::{Identity, id_field, identify},
     lookup::Lookup,
     metrics::Metrics,
-    models::Model,
+    models::{InUse, Model},
     plans::{Planned, Plans},
+    revision::Standing,
     rows::Rows,
 };
 
@@ -33,19 +34,22 @@ pub struct Scorer {
     model: Arc<Model>,
     lookup: Box<dyn Lookup>,
     plans: Plans,
+    revision: Standing,
     metrics: Metrics,
     value: Vec<u8>,
 }
 
 impl Scorer {
-    /// A scorer for a pipeline that has a model.
+    /// A scorer for a pipeline whose model is there.
     pub fn new(
         pipeline: &Pipeline,
         model: Arc<Model>,
         lookup: Box<dyn Lookup>,
         metrics: Metrics,
     ) -> std::result::Result<Self, ConfigError> {
-        let plans = Plans::new(model.current(), pipeline.spec.events.framing, id_field(pipeline)?);
+        let missing = || ConfigError::new(format!("pipeline {}: there is no model yet", pipeline.name()));
+        let InUse { bundle, revision } = model.current().ok_or_else(missing)?;
+        let plans = Plans::new(bundle, pipeline.spec.events.framing, id_field(pipeline)?);
         Ok(Self {
             pipeline: pipeline.name().to_owned(),
             scores: pipeline.scores_topic(),
@@ -53,8 +57,37 @@ impl Scorer {
             model,
             lookup,
             plans,
+            revision: Standing::new(revision),
             metrics,
             value: Vec::new(),
+        })
+    }
+
+    /// Takes up the model that is in use by now.
+    fn take_up(&mut self) {
+        let Some(InUse { bundle, revision }) = self.model.current() else { return };
+        self.revision.set(revision);
+        if !Arc::ptr_eq(&bundle, self.plans.bundle()) {
+            tracing::info!(
+                pipeline = self.pipeline,
+                model = bundle.name(),
+                version = bundle.version(),
+                revision,
+                "lane scores with another model"
+            );
+            self.plans.replace(bundle);
+        }
+    }
+
+    /// Whether the model is new enough for the partitions; see `revision.rs`.
+    fn may_score(&mut self) -> std::result::Result<(), Unavailable> {
+        self.revision.look(&self.model);
+        // Behind the look at the answer: what was said then is in use by now.
+        self.take_up();
+        let checked = self.revision.check(&self.model);
+        checked.map_err(|wait| {
+            self.metrics.waits(wait.tag());
+            Unavailable { what: "champion of the pipeline", source: wait.into() }
         })
     }
 
@@ -83,13 +116,15 @@ impl Scorer {
         self.value.clear();
         self.value.extend_from_slice(&planned.prefix);
         row.write(&identity.ids(), now, &mut self.value);
-        send(input, &self.scores, &self.value, planned, &identity, out);
+        let headers = headers(planned, &identity, self.revision.text());
+        out.send(input, &self.scores, &self.value, &headers);
         Ok(Ok(()))
     }
 }
 
 impl Processor for Scorer {
     fn process(&mut self, batch: &[Input<'_>], out: &mut Outputs) -> std::result::Result<(), Unavailable> {
+        self.may_score()?;
         let began = Instant::now();
         let now = now();
         let mut scored = 0;
@@ -116,29 +151,29 @@ impl Processor for Scorer {
     }
 
     fn between_batches(&mut self) {
-        let current = self.model.current();
-        if !Arc::ptr_eq(&current, self.plans.bundle()) {
-            tracing::info!(
-                pipeline = self.pipeline,
-                model = current.name(),
-                version = current.version(),
-                "lane scores with another model"
-            );
-            self.plans.replace(current);
-        }
+        self.take_up();
+    }
+
+    fn metadata(&self) -> Option<String> {
+        self.revision.word()
+    }
+
+    fn assigned(&mut self, partitions: &[Assigned]) {
+        self.revision.begin(partitions, &self.model);
     }
 }
 
-fn send(input: &Input<'_>, topic: &str, value: &[u8], planned: &Planned, identity: &Identity<'_>, out: &mut Outputs) {
-    if identity.missing.is_empty() && planned.header.is_none() {
-        return out.send(input, topic, value, &[]);
-    }
+/// Headers of a score that its event does not have.
+fn headers<'a>(planned: &'a Planned, identity: &'a Identity<'_>, revision: &'a str) -> Vec<(&'a str, &'a [u8])> {
     let mut headers: Vec<(&str, &[u8])> =
         identity.missing.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     if let Some(header) = &planned.header {
         headers.push((header::VALUE_SCHEMA_ID, header));
     }
-    out.send(input, topic, value, &headers);
+    if !revision.is_empty() {
+        headers.push((header::MODEL_REVISION, revision.as_bytes()));
+    }
+    headers
 }
 
 /// Milliseconds since 1970.
@@ -146,3 +181,6 @@ pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

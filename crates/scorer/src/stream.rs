@@ -3,16 +3,30 @@
 use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
-use millrace_core::{Pipeline, pipeline::Scoring};
+use millrace_core::{Pipeline, record::SIGNALS_TOPIC};
 use millrace_kafka::{
-    Admin, Lane,
+    Admin, Client, Lane,
     lane::{self, Gate, LaneConfig, Limits},
 };
 use millrace_runtime::{ConfigError, Process};
 use millrace_schema::client;
 use tokio::runtime::Handle;
 
-use crate::{lookup::Remote, metrics::Metrics, models::Model, scorer::Scorer};
+use crate::{
+    event::id_field,
+    lookup::Remote,
+    metrics::{Metrics, ModelMetrics},
+    models::{
+        self, Model,
+        args::{Source, Upkeep},
+        follow::Follower,
+        signals::{Alarm, Teller},
+    },
+    scorer::Scorer,
+};
+
+/// What has nothing to finish at a shutdown.
+const QUICK: Duration = Duration::from_secs(5);
 
 /// Scores events as they arrive.
 #[derive(clap::Args)]
@@ -26,9 +40,12 @@ pub struct Stream {
     /// Pipeline documents: files or folders.
     #[arg(long, env = "MILLRACE_PIPELINES", value_name = "PATH", value_delimiter = ',', required = true, num_args = 1..)]
     pipelines: Vec<PathBuf>,
-    /// The folder of the model bundles: DIR/<model>/ is one.
-    #[arg(long, env = "MILLRACE_MODELS", value_name = "DIR")]
-    models: PathBuf,
+    #[command(flatten)]
+    models: models::args::Args,
+    /// The topic of signals, which tell of models that are refused; of several installations on the same brokers each has its
+    /// own.
+    #[arg(long, env = "MILLRACE_SIGNALS_TOPIC", value_name = "TOPIC", default_value = SIGNALS_TOPIC)]
+    signals_topic: String,
     /// Lanes per pipeline: each is a thread and a member of the group. The default is one per core.
     #[arg(long, env = "MILLRACE_LANES", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     lanes: Option<u16>,
@@ -39,49 +56,106 @@ pub struct Stream {
 /// A pipeline with its model.
 struct Scored {
     pipeline: Pipeline,
+    /// The model's name.
+    name: String,
     model: Arc<Model>,
+    upkeep: Upkeep,
 }
 
 impl Stream {
     /// Scores until a signal ends it.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { runtime, kafka, registry, pipelines, models, lanes, limits } = self;
-        let client = kafka.client()?;
-        let scored = load(&pipelines, &models)?;
+        let Self { runtime, kafka, registry, pipelines, models, signals_topic, lanes, limits } = self;
+        let kafka = kafka.client()?;
+        let scored = load(&pipelines, &models.source(&registry)?)?;
         let registry = client::Client::new(&registry).map_err(|error| ConfigError::new(error.to_string()))?;
         let lanes = lanes.map_or_else(cores, usize::from);
 
         let mut process = runtime.start("scorer").await?;
-        let admin = Admin::new(&client).context("make the admin client")?;
-        let gate = Gate::new(process.readiness("lanes"), lanes * scored.len());
-        for Scored { pipeline, model } in scored {
+        let admin = Admin::new(&kafka).context("make the admin client")?;
+        let (alarm, teller) = Teller::new(&kafka, registry.clone(), &signals_topic, process.meter())?;
+        process.spawn("signals", QUICK, move |shutdown| teller.run(shutdown));
+        let lanes_ready = Gate::new(process.readiness("lanes"), lanes * scored.len());
+        let models_ready = Gate::new(process.readiness("models"), scored.len());
+        let reach = Reach { kafka, registry, admin, limits: limits.limits() };
+        for scored in scored {
             for index in 0..lanes {
-                let subject = format!("{}-value", pipeline.scores_topic());
-                let lookup = Remote::new(Handle::current(), registry.clone(), admin.clone(), subject);
-                let metrics = Metrics::new(&process.meter(), pipeline.name(), model.current().name());
-                let scorer = Scorer::new(&pipeline, Arc::clone(&model), Box::new(lookup), metrics)?;
-                let config = lane_config(&pipeline, &process, index, limits.limits());
-                let lane = Lane::new(&client, config, scorer, process.meter()).on_ready(gate.pass());
-                process.spawn_thread(lane.name(), lane::BUDGET, move |shutdown| lane.run(shutdown));
+                reach.lane(&mut process, &scored, index, lanes_ready.pass());
             }
-            let (meter, name) = (process.meter(), format!("model {}", model.current().name()));
-            process.spawn(name, Duration::from_secs(5), move |shutdown| model.watch(meter, shutdown));
+            keep(&mut process, scored, alarm.clone(), models_ready.pass());
         }
         process.run_until_signal().await
     }
 }
 
-fn load(paths: &[PathBuf], models: &std::path::Path) -> anyhow::Result<Vec<Scored>> {
+/// What lanes are made with.
+struct Reach {
+    kafka: Client,
+    registry: client::Client,
+    admin: Admin,
+    limits: Limits,
+}
+
+impl Reach {
+    fn lane(&self, process: &mut Process, scored: &Scored, index: usize, ready: impl Fn(bool) + Send + Sync + 'static) {
+        let Scored { pipeline, name, model, .. } = scored;
+        let config = lane_config(pipeline, process, index, self.limits);
+        let subject = format!("{}-value", pipeline.scores_topic());
+        let lookup = Remote::new(Handle::current(), self.registry.clone(), self.admin.clone(), subject);
+        let metrics = Metrics::new(&process.meter(), pipeline.name(), name);
+        let (kafka, meter, pipeline, model) =
+            (self.kafka.clone(), process.meter(), pipeline.clone(), Arc::clone(model));
+        process.spawn_thread(config.name(), lane::BUDGET, move |shutdown| {
+            // Without a model it is no member of the group: others, which have one, get the partitions.
+            if !model.wait(&shutdown) {
+                return Ok(());
+            }
+            let scorer = Scorer::new(&pipeline, model, Box::new(lookup), metrics)?;
+            Lane::new(&kafka, config, scorer, meter).on_ready(ready).run(shutdown)
+        });
+    }
+}
+
+/// Keeps a pipeline's model what it is said to be.
+fn keep(process: &mut Process, scored: Scored, alarm: Alarm, ready: impl Fn(bool) + Send + Sync + 'static) {
+    let Scored { pipeline, name, model, upkeep } = scored;
+    let (task, meter) = (format!("model of {}", pipeline.name()), process.meter());
+    match upkeep {
+        Upkeep::Folder(folder) => {
+            ready(true);
+            process.spawn(task, QUICK, move |shutdown| folder.watch(model, meter, shutdown));
+        }
+        Upkeep::Registry { client, cache, never } => {
+            let follower = Follower {
+                pipeline: pipeline.name().to_owned(),
+                expected: name,
+                never,
+                client,
+                cache,
+                model,
+                alarm,
+                metrics: ModelMetrics::new(&meter),
+                ready: Box::new(ready),
+            };
+            process.spawn(task, QUICK, move |shutdown| follower.run(shutdown));
+        }
+    }
+}
+
+fn load(paths: &[PathBuf], source: &Source) -> anyhow::Result<Vec<Scored>> {
     let mut scored = Vec::new();
     let mut faults = Vec::new();
     for pipeline in Pipeline::load_all(paths)? {
-        let Some(Scoring { model, shadow, never, .. }) = &pipeline.spec.scoring else { continue };
-        if !shadow.is_empty() {
+        let Some(scoring) = pipeline.spec.scoring.clone() else { continue };
+        if !scoring.shadow.is_empty() {
             tracing::warn!(pipeline = pipeline.name(), "models under `shadow` are not scored yet");
         }
-        match Model::load(models, model, never) {
-            Ok(model) => scored.push(Scored { model: Arc::new(model), pipeline }),
-            Err(error) => faults.push(format!("pipeline {}: {error}", pipeline.name())),
+        if let Err(error) = id_field(&pipeline) {
+            faults.push(error.to_string());
+        }
+        match source.model(&pipeline, &scoring) {
+            Ok((model, upkeep)) => scored.push(Scored { pipeline, name: scoring.model, model, upkeep }),
+            Err(error) => faults.push(error.to_string()),
         }
     }
     ConfigError::check(faults)?;

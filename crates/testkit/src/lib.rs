@@ -6,6 +6,7 @@
 //!   world.kill("scorer")           SIGKILL, and start again
 //!   world.number("SELECT ..")      what Postgres holds
 //! Database: one test's own, where no more than that is needed; so are Bucket and queue
+//! Models: bundles trained, pushed, promoted and rolled back in the world's registry
 //! Sender: events over gRPC, batch by batch, every answer kept: what was accepted, rejected, unknown
 //! ```
 //!
@@ -16,6 +17,7 @@ mod confluent;
 mod database;
 mod eventually;
 mod flaky;
+mod models;
 mod python;
 mod receiver;
 mod registry;
@@ -26,6 +28,7 @@ pub use aws::{Bucket, queue};
 pub use confluent::confluent_python;
 pub use database::Database;
 pub use flaky::Flaky;
+pub use models::Models;
 pub use python::python;
 pub use registry::Registry;
 pub use sender::{Outcome, Sender};

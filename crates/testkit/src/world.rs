@@ -14,7 +14,7 @@ use millrace_postgres::{Args as PostgresArgs, Pool};
 use tempfile::TempDir;
 use tokio::{process::Command, time::Instant};
 
-use crate::receiver::Receiver;
+use crate::{models::Models, receiver::Receiver};
 
 /// Event time at which the made-up training mail begins: 2026-01-01.
 const TRAINING_START: i64 = 1_767_225_600_000;
@@ -46,6 +46,7 @@ pub struct Builder {
     documents: Option<PathBuf>,
     training: Option<PathBuf>,
     environment: Vec<(String, String)>,
+    champion: bool,
 }
 
 impl Builder {
@@ -61,6 +62,13 @@ impl Builder {
     pub fn training(mut self, file: impl Into<PathBuf>) -> Self {
         self.training = Some(file.into());
         self
+    }
+
+    /// The scorer takes its model from the registry, where the one that is trained is made the champion.
+    #[must_use]
+    pub fn models_from_registry(mut self) -> Self {
+        self.champion = true;
+        self.environment("MILLRACE_MODELS_FROM", "registry")
     }
 
     /// A variable for all services.
@@ -88,7 +96,7 @@ impl Builder {
         let database = value(&stack, "DATABASE_URL");
         let pool = PostgresArgs::from_url(database).pool()?;
         let world = World { stack: Some(stack), folder: Some(folder), documents, pool, receiver };
-        world.prepare(self.training).await?;
+        world.prepare(self.training, self.champion).await?;
         Ok(world)
     }
 }
@@ -105,10 +113,10 @@ pub struct World {
 impl World {
     /// The demo's pipeline on a stack of its own, unless said otherwise.
     pub fn builder() -> Builder {
-        Builder { documents: None, training: None, environment: Vec::new() }
+        Builder { documents: None, training: None, environment: Vec::new(), champion: false }
     }
 
-    async fn prepare(&self, training: Option<PathBuf>) -> anyhow::Result<()> {
+    async fn prepare(&self, training: Option<PathBuf>, champion: bool) -> anyhow::Result<()> {
         let stack = self.stack();
         stack.start("registry").await?;
         stack.write_env()?;
@@ -118,7 +126,13 @@ impl World {
             Some(file) => file,
             None => self.made_up_training()?,
         };
-        self.train(&document, &file).await?;
+        let bundle = stack.models().join(millrace_demo::NAME);
+        self.train(&file, &bundle, &[]).await?;
+        if champion {
+            let mut models = Models::of(self)?;
+            let model = models.push(&bundle).await?;
+            models.promote(&model).await?;
+        }
         stack.start_services().await?;
         let made =
             self.must("keys create", ["keys", "create", "--name", "test", "--pipeline", millrace_demo::NAME]).await?;
@@ -127,20 +141,22 @@ impl World {
         Ok(())
     }
 
-    fn made_up_training(&self) -> anyhow::Result<PathBuf> {
+    /// A labelled file of made-up mail.
+    pub fn made_up_training(&self) -> anyhow::Result<PathBuf> {
         let file = self.folder().join("training.avro");
         write_training_file(&file, Generator::new(Settings::new(1, TRAINING_START)), 6_000)?;
         Ok(file)
     }
 
-    /// Trains the demo's model into the scorer's folder of models.
-    async fn train(&self, document: &Path, file: &Path) -> anyhow::Result<()> {
-        let out = self.stack().models().join(millrace_demo::NAME);
+    /// Trains a bundle of the demo's model into a folder, with settings of the test's own: `--rounds`, `10`.
+    pub async fn train(&self, file: &Path, out: &Path, settings: &[&str]) -> anyhow::Result<()> {
+        let document = self.documents.join("mail-trust.yaml");
         let features = self.documents.join("features.yaml");
         let mut args: Vec<&OsStr> = ["train", "--positive", "spam,phish", "--negative", "ham"].map(OsStr::new).to_vec();
-        for (flag, value) in [("--pipeline", document), ("--features", &features), ("--out", &out)] {
+        for (flag, value) in [("--pipeline", &*document), ("--features", &features), ("--out", out)] {
             args.extend([OsStr::new(flag), value.as_os_str()]);
         }
+        args.extend(settings.iter().map(OsStr::new));
         args.push(file.as_os_str());
         let done = self.run("millrace-scorer", args).await?;
         ensure!(done.code == Some(0), "train: {done:?}");

@@ -20,7 +20,15 @@ use crate::context::{Context, delegate_client_context};
 pub(super) struct Partitions {
     base: Context,
     changed: AtomicBool,
-    moved: Mutex<Vec<(String, i32)>>,
+    moved: Mutex<Vec<Moved>>,
+}
+
+/// A partition that came or went.
+pub(super) struct Moved {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    /// Or it went.
+    pub(super) came: bool,
 }
 
 impl Partitions {
@@ -28,8 +36,8 @@ impl Partitions {
         Self { base, changed: AtomicBool::new(false), moved: Mutex::default() }
     }
 
-    /// Partitions that came or went since the last call. What was read of them before is not ours to finish.
-    pub(super) fn take_moved(&self) -> Vec<(String, i32)> {
+    /// Partitions that came or went since the last call, in that order. What was read of them before is not ours to finish.
+    pub(super) fn take_moved(&self) -> Vec<Moved> {
         if self.changed.swap(false, Ordering::Relaxed) {
             std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner))
         } else {
@@ -37,9 +45,11 @@ impl Partitions {
         }
     }
 
-    fn note(&self, list: &TopicPartitionList) {
+    fn note(&self, list: &TopicPartitionList, came: bool) {
         let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        moved.extend(list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())));
+        let elements = list.elements();
+        let all = elements.iter().map(|element| (element.topic().to_owned(), element.partition()));
+        moved.extend(all.map(|(topic, partition)| Moved { topic, partition, came }));
         self.changed.store(true, Ordering::Relaxed);
     }
 }
@@ -51,12 +61,12 @@ impl ConsumerContext for Partitions {
         match rebalance {
             Rebalance::Assign(list) => {
                 tracing::info!(partitions = list.count(), "partitions assigned");
-                self.note(list);
+                self.note(list, true);
             }
             Rebalance::Revoke(list) => {
                 let lost = rdkafka::consumer::Consumer::assignment_lost(consumer);
                 tracing::info!(partitions = list.count(), lost, "partitions revoked");
-                self.note(list);
+                self.note(list, false);
             }
             Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),
         }

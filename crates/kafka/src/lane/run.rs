@@ -17,8 +17,8 @@ use rdkafka::{
 };
 
 use super::{
-    Batch, Lane, LaneConfig, Outputs, Processor, Unavailable,
-    context::Partitions,
+    Assigned, Batch, Lane, LaneConfig, Outputs, Processor, Unavailable,
+    context::{Moved, Partitions},
     progress::Progress,
     transaction::{Load, Outcome, Oversize, Transactions},
 };
@@ -68,6 +68,7 @@ pub(super) fn run<P: Processor>(lane: Lane<P>, shutdown: &Shutdown) -> anyhow::R
         batch: Batch::new(),
         outputs,
         progress: Progress::default(),
+        arrived: Vec::new(),
         skipped: 0,
         together: usize::MAX,
         aborts: 0,
@@ -97,6 +98,8 @@ struct Worker<P> {
     batch: Batch,
     outputs: Outputs,
     progress: Progress,
+    /// Partitions of which the processor was not told yet.
+    arrived: Vec<(String, i32)>,
     skipped: usize,
     /// Outputs that are sent before their reports are waited for. Fewer, where a topic's limit is below that of a request.
     together: usize,
@@ -169,11 +172,43 @@ impl<P: Processor> Worker<P> {
 
     /// Forgets what was read of partitions that came or went.
     fn apply_rebalance(&mut self) {
-        for (topic, partition) in self.consumer.context().take_moved() {
+        for Moved { topic, partition, came } in self.consumer.context().take_moved() {
             if self.progress.forget(&topic, partition) {
                 self.batch.retain(|other, number| (other, number) != (&*topic, partition));
             }
+            self.arrived.retain(|(other, number)| (other, *number) != (&topic, partition));
+            if came {
+                self.arrived.push((topic, partition));
+            }
         }
+    }
+
+    /// Tells the processor of partitions that came, with what their last owner has left for it.
+    fn introduce(&mut self) -> std::result::Result<(), Unavailable> {
+        if self.arrived.is_empty() || self.processor.metadata().is_none() {
+            return Ok(());
+        }
+        let assigned = self
+            .left_behind()
+            .map_err(|error| Unavailable { what: "coordinator of the group", source: error.into() })?;
+        self.processor.assigned(&assigned);
+        self.arrived.clear();
+        Ok(())
+    }
+
+    /// The words that are committed with the offsets of the partitions that came.
+    fn left_behind(&self) -> anyhow::Result<Vec<Assigned>> {
+        let mut list = TopicPartitionList::new();
+        for (topic, partition) in &self.arrived {
+            list.add_partition(topic, *partition);
+        }
+        let list = self.consumer.committed_offsets(list, LOOK_UP)?;
+        let assigned = list.elements().into_iter().map(|element| {
+            element.error()?;
+            let metadata = Some(element.metadata()).filter(|text| !text.is_empty()).map(str::to_owned);
+            Ok(Assigned { topic: element.topic().to_owned(), partition: element.partition(), metadata })
+        });
+        assigned.collect()
     }
 
     /// Processes the batch, for as long as it takes; false when it is to be dropped.
@@ -182,7 +217,11 @@ impl<P: Processor> Worker<P> {
         let mut held_back = false;
         loop {
             self.outputs.clear();
-            let result = self.processor.process(&self.batch.inputs(), &mut self.outputs);
+            // Each time: partitions may have come since.
+            let result = self.introduce().and_then(|()| {
+                let Self { processor, batch, outputs, .. } = self;
+                processor.process(&batch.inputs(), outputs)
+            });
             match result {
                 Ok(()) => {
                     if held_back {
@@ -242,7 +281,7 @@ impl<P: Processor> Worker<P> {
 
     /// Commits the batch; after an abort its records come again.
     fn transact(&mut self, group: &ConsumerGroupMetadata, began: Instant, shutdown: &Shutdown) -> anyhow::Result<()> {
-        let offsets = self.offsets()?;
+        let offsets = self.offsets(self.processor.metadata().as_deref())?;
         let mut load = Load::All { together: self.together };
         let mut judging = 0;
         loop {
@@ -325,7 +364,7 @@ impl<P: Processor> Worker<P> {
 
     /// What the group has committed of the batch's partitions; those without an offset yet are left out.
     fn committed(&self) -> anyhow::Result<Vec<(String, i32, i64)>> {
-        let list = self.consumer.committed_offsets(self.offsets()?, LOOK_UP)?;
+        let list = self.consumer.committed_offsets(self.offsets(None)?, LOOK_UP)?;
         let mut offsets = Vec::new();
         for element in list.elements() {
             element.error()?;
@@ -336,10 +375,14 @@ impl<P: Processor> Worker<P> {
         Ok(offsets)
     }
 
-    fn offsets(&self) -> anyhow::Result<TopicPartitionList> {
+    fn offsets(&self, metadata: Option<&str>) -> anyhow::Result<TopicPartitionList> {
         let mut list = TopicPartitionList::new();
         for (topic, partition, span) in self.progress.spans() {
-            list.add_partition_offset(topic, partition, Offset::Offset(span.next)).context("list offsets")?;
+            let mut element = list.add_partition(topic, partition);
+            element.set_offset(Offset::Offset(span.next)).context("list offsets")?;
+            if let Some(metadata) = metadata {
+                element.set_metadata(metadata);
+            }
         }
         Ok(list)
     }

@@ -14,7 +14,7 @@ use millrace_core::Code;
 use millrace_kafka::{
     Admin, Lane, Outgoing,
     admin::TopicSpec,
-    lane::{Input, LaneConfig, Limits, Outputs, Processor, Unavailable},
+    lane::{Assigned, Input, LaneConfig, Limits, Outputs, Processor, Unavailable},
 };
 use millrace_runtime::Shutdown;
 
@@ -100,6 +100,57 @@ impl<F: FnMut(&Input<'_>, &mut Outputs) -> Result<(), Unavailable> + Send> Proce
     fn process(&mut self, batch: &[Input<'_>], out: &mut Outputs) -> Result<(), Unavailable> {
         batch.iter().try_for_each(|input| (self.0)(input, out))
     }
+}
+
+/// Copies, and commits a word beside the offsets.
+struct Worded {
+    output: String,
+    word: &'static str,
+    told: Arc<std::sync::Mutex<Vec<Assigned>>>,
+    /// Partitions of records that came before anything was told of them.
+    early: Arc<AtomicUsize>,
+}
+
+impl Processor for Worded {
+    fn process(&mut self, batch: &[Input<'_>], out: &mut Outputs) -> Result<(), Unavailable> {
+        let told = self.told.lock().unwrap();
+        for input in batch {
+            let known = told.iter().any(|it| (&*it.topic, it.partition) == (input.topic, input.partition));
+            self.early.fetch_add(usize::from(!known), Ordering::Relaxed);
+            out.send(input, &self.output, input.value.unwrap_or_default(), &[]);
+        }
+        Ok(())
+    }
+
+    fn metadata(&self) -> Option<String> {
+        Some(self.word.to_owned())
+    }
+
+    fn assigned(&mut self, partitions: &[Assigned]) {
+        self.told.lock().unwrap().extend_from_slice(partitions);
+    }
+}
+
+#[tokio::test]
+async fn the_next_owner_of_a_partition_is_told_the_last_ones_word_before_it_begins() {
+    let story = Story::new("worded", 2).await;
+    let mut expected = None;
+    for (round, word) in ["first", "second", "third"].into_iter().enumerate() {
+        let (told, early) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
+        let processor =
+            Worded { output: story.output.clone(), word, told: Arc::clone(&told), early: Arc::clone(&early) };
+        let lane = story.start(processor);
+        let from = round * 200;
+        send(&story.input, from..from + 200).await;
+        story.copied((round + 1) * 200, Duration::from_mins(1)).await;
+        lane.stop().await;
+        assert_eq!(early.load(Ordering::Relaxed), 0, "records of a partition of which nothing was told");
+        let told = told.lock().unwrap().clone();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told.iter().all(|it| it.metadata.as_deref() == expected), "{told:?}");
+        expected = Some(word);
+    }
+    assert_eq!(numbers(&story.output).await, (0..600).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use schema_registry_converter::async_impl::schema_registry::SrSettings;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 use super::{Error, rest::REQUEST};
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// Where the schema registry is, and who we are to it.
 #[derive(Clone, clap::Args)]
@@ -128,8 +131,19 @@ impl Args {
         Ok(request.basic_auth(user, password))
     }
 
-    /// Where changes are told, if anywhere.
-    pub(super) fn watch_endpoint(&self) -> Result<Option<Endpoint>, Error> {
+    /// Where its gRPC is, if it has any: not connected yet, and with a sign of life every 20 s while nothing is told.
+    pub fn endpoint(&self) -> Result<Option<Endpoint>, Error> {
+        let endpoint = self.bare_endpoint()?;
+        Ok(endpoint.map(|endpoint| {
+            endpoint
+                .connect_timeout(CONNECT)
+                .http2_keep_alive_interval(Duration::from_secs(20))
+                .keep_alive_timeout(CONNECT)
+                .keep_alive_while_idle(true)
+        }))
+    }
+
+    fn bare_endpoint(&self) -> Result<Option<Endpoint>, Error> {
         let Some(url) = &self.registry_grpc else { return Ok(None) };
         let bad = |error: tonic::transport::Error| Error::Invalid(format!("--registry-grpc {url}: {error}"));
         let endpoint = Endpoint::from_shared(url.clone()).map_err(bad)?;

@@ -19,16 +19,9 @@ const NOW: u64 = u64::MAX;
 /// Pauses between attempts to connect.
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(10)];
-/// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// Follows until the last client is dropped. A stream that breaks is resumed after the last change that was seen.
 pub(super) async fn follow(endpoint: Endpoint, inner: Weak<Inner>) {
-    let endpoint = endpoint
-        .connect_timeout(CONNECT)
-        .http2_keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(CONNECT)
-        .keep_alive_while_idle(true);
     let mut client = RegistryServiceClient::new(endpoint.connect_lazy());
     let mut revision = NOW;
     let mut failures = 0;
