@@ -26,11 +26,14 @@ use std::{
 };
 
 use millrace_runtime::Shutdown;
+use millrace_schema::{Guid, Schema};
 use millrace_scoring::Bundle;
 use tokio::sync::Notify;
 
 pub(crate) use self::open::{forbidden_fields, load};
 
+/// Schemas of events that another bundle is tried on: those that came last.
+const WRITERS: usize = 64;
 /// How often a thread that waits looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -59,6 +62,8 @@ struct State {
     in_use: Option<InUse>,
     asked: u64,
     answered: u64,
+    /// Schemas of the events that are scored.
+    writers: Vec<(Guid, Schema)>,
 }
 
 /// A question for the champion of now.
@@ -102,6 +107,21 @@ impl Model {
             state.in_use = Some(next);
             self.changed.notify_all();
         }
+    }
+
+    /// Events of that schema are scored.
+    pub(crate) fn reads(&self, guid: Guid, schema: &Schema) {
+        let mut state = self.state();
+        state.writers.retain(|(known, _)| *known != guid);
+        if state.writers.len() == WRITERS {
+            state.writers.remove(0);
+        }
+        state.writers.push((guid, schema.clone()));
+    }
+
+    /// The schemas of the events that are scored.
+    pub(crate) fn writers(&self) -> Vec<(Guid, Schema)> {
+        self.state().writers.clone()
     }
 
     /// Asks who is the champion now.

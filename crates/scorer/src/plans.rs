@@ -19,6 +19,7 @@ use crate::{
     error::{Error, Result},
     event::id_projection,
     lookup::Lookup,
+    models::Model,
 };
 
 /// Schemas that are known at a time; a stream of made-up ids must not fill the memory.
@@ -45,14 +46,16 @@ enum Entry {
 /// The plans of one lane.
 pub(crate) struct Plans {
     bundle: Arc<Bundle>,
+    /// Told what schemas there are: the next model must fit them.
+    model: Arc<Model>,
     framing: Framing,
     id: Option<FieldPath>,
     known: FxHashMap<SchemaRef, Entry>,
 }
 
 impl Plans {
-    pub(crate) fn new(bundle: Arc<Bundle>, framing: Framing, id: Option<FieldPath>) -> Self {
-        Self { bundle, framing, id, known: FxHashMap::default() }
+    pub(crate) fn new(bundle: Arc<Bundle>, model: Arc<Model>, framing: Framing, id: Option<FieldPath>) -> Self {
+        Self { bundle, model, framing, id, known: FxHashMap::default() }
     }
 
     /// The bundle that the plans are made with.
@@ -126,6 +129,7 @@ impl Plans {
             // Whatever the registry has against it is no fault of the event's, which waits until it is mended.
             Err(error) => return Err(Unavailable { what: "schema of scores", source: error.into() }),
         };
+        self.model.reads(event.guid, &event.schema);
         let mut prefix = Vec::new();
         framing::write_prefix(self.framing, registered.id, registered.guid, &mut prefix);
         Ok(Ok(Planned {

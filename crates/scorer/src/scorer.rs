@@ -49,7 +49,7 @@ impl Scorer {
     ) -> std::result::Result<Self, ConfigError> {
         let missing = || ConfigError::new(format!("pipeline {}: there is no model yet", pipeline.name()));
         let InUse { bundle, revision } = model.current().ok_or_else(missing)?;
-        let plans = Plans::new(bundle, pipeline.spec.events.framing, id_field(pipeline)?);
+        let plans = Plans::new(bundle, Arc::clone(&model), pipeline.spec.events.framing, id_field(pipeline)?);
         Ok(Self {
             pipeline: pipeline.name().to_owned(),
             scores: pipeline.scores_topic(),

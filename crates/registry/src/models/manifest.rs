@@ -40,6 +40,9 @@ pub(crate) struct File {
 #[derive(Deserialize)]
 struct Read {
     name: String,
+    /// What the model is; gradient-boosted trees where it is not said.
+    #[serde(default)]
+    kind: Option<String>,
     version: String,
     files: BTreeMap<String, File>,
 }
@@ -52,7 +55,7 @@ impl Manifest {
             return Err(wrong(format!("{} bytes are over the limit of {MAX}", text.len())));
         }
         let value: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        let Read { name, version, files } =
+        let Read { name, kind, version, files } =
             serde_json::from_value(value.clone()).map_err(|error| wrong(error.to_string()))?;
         let is_name = |name: &str| {
             let first = name.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
@@ -74,7 +77,7 @@ impl Manifest {
         if bytes > MAX_BYTES {
             return Err(wrong(format!("files of {bytes} bytes are over the limit of {MAX_BYTES}")));
         }
-        let expected = version_of(&files);
+        let expected = version_of(kind.as_deref(), &files);
         if version != expected {
             return Err(wrong(format!("version {version:?} is not that of its files, {expected}")));
         }
@@ -87,9 +90,16 @@ impl Manifest {
     }
 }
 
-/// 16 hexadecimal digits of the SHA-256 over keys and hashes, in the order of the keys: as bundles have it.
-fn version_of(files: &BTreeMap<String, File>) -> String {
+/// The kind of bundles that do not say it.
+const USUAL: &str = "gbdt";
+
+/// 16 hexadecimal digits of the SHA-256 over kind (where it is not the usual one), keys and hashes, in the order of the keys: as
+/// bundles have it.
+fn version_of(kind: Option<&str>, files: &BTreeMap<String, File>) -> String {
     let mut hash = Sha256::new();
+    if let Some(kind) = kind.filter(|kind| *kind != USUAL) {
+        hash.update(format!("{kind}\n"));
+    }
     for (key, file) in files {
         hash.update(format!("{key} {}\n", file.sha256));
     }
@@ -112,7 +122,7 @@ mod tests {
     fn manifest(change: impl FnOnce(&mut Value)) -> Result<Manifest> {
         let hash = hex(&Sha256::digest(b"x"));
         let files = BTreeMap::from([("model".to_owned(), File { sha256: hash.clone(), bytes: 1 })]);
-        let mut value = json!({"format": 1, "name": "mail-trust", "version": version_of(&files),
+        let mut value = json!({"format": 1, "name": "mail-trust", "version": version_of(None, &files),
             "files": {"model": {"file": "model.json", "sha256": hash, "bytes": 1}}, "training": {"metrics": {}}});
         change(&mut value);
         Manifest::parse(value.to_string())
@@ -121,6 +131,9 @@ mod tests {
     #[test]
     fn a_version_is_that_of_the_files() {
         assert_eq!(manifest(|_| {}).unwrap().bytes(), 1);
+        let logistic = version_of(Some("logistic"), &manifest(|_| {}).unwrap().files);
+        let of_kind = |it: &mut Value| (it["kind"], it["version"]) = (json!("logistic"), json!(logistic));
+        assert_eq!(manifest(of_kind).unwrap().version, logistic);
         let wrong = |change: fn(&mut Value)| manifest(change).unwrap_err().to_string();
         assert!(wrong(|it| it["version"] = json!("0123456789abcdef")).contains("not that of its files"));
         assert!(wrong(|it| it["files"]["model"]["sha256"] = json!("ab")).contains("sha256"));

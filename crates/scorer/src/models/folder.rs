@@ -10,7 +10,7 @@ use millrace_runtime::Shutdown;
 use millrace_schema::FieldPath;
 use opentelemetry::metrics::Meter;
 
-use super::{InUse, Model, open::open};
+use super::{InUse, Model, open::open_next};
 use crate::metrics::ModelMetrics;
 
 /// How often a folder is looked at.
@@ -41,8 +41,8 @@ impl Folder {
             let found = manifest(&self.dir);
             if found.is_some() && found != seen {
                 seen = found;
-                let Self { dir, never } = self.clone();
-                let opened = tokio::task::spawn_blocking(move || open(&dir, &never)).await?;
+                let (Self { dir, never }, writers) = (self.clone(), model.writers());
+                let opened = tokio::task::spawn_blocking(move || open_next(&dir, &never, &writers)).await?;
                 take_up(&model, opened, &metrics);
             }
         }

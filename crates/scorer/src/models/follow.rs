@@ -21,7 +21,7 @@ use super::{
     cache::{Cache, Memory},
     decide::{Champion, Ref, Step, decide},
     listen::{ask, listen, pause},
-    open::open,
+    open::open_next,
     pull::{Failure, pull},
     signals::Alarm,
 };
@@ -222,8 +222,10 @@ impl Following {
 
     /// Opens what is on the disk, beside what else the process does.
     async fn open(&self, model: &Ref) -> Result<Arc<Bundle>, String> {
-        let (dir, never) = (self.to.cache.place(model), self.to.never.clone());
-        tokio::task::spawn_blocking(move || open(&dir, &never)).await.map_err(|error| error.to_string())?
+        let (dir, never, writers) = (self.to.cache.place(model), self.to.never.clone(), self.to.model.writers());
+        tokio::task::spawn_blocking(move || open_next(&dir, &never, &writers))
+            .await
+            .map_err(|error| error.to_string())?
     }
 
     /// Puts a bundle that was tried in the place of the one in use.

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use millrace_runtime::ConfigError;
-use millrace_schema::FieldPath;
+use millrace_schema::{FieldPath, Guid, Schema};
 use millrace_scoring::{Bundle, Plan, features};
 
 /// Opens `models/<name>/`. Fields under `never` must not be among its features.
@@ -24,6 +24,17 @@ pub(crate) fn open(dir: &Path, never: &[FieldPath]) -> Result<Arc<Bundle>, Strin
         return Err(fault);
     }
     warm_up(&bundle)?;
+    Ok(bundle)
+}
+
+/// Opens a bundle that is to take the place of another: it must read the events that are scored now, or they would become dead
+/// letters.
+pub(crate) fn open_next(dir: &Path, never: &[FieldPath], writers: &[(Guid, Schema)]) -> Result<Arc<Bundle>, String> {
+    let bundle = open(dir, never)?;
+    for (guid, writer) in writers {
+        Plan::compile(&bundle, writer)
+            .map_err(|error| format!("it cannot read the events of schema {guid}: {}", with_cause(&error)))?;
+    }
     Ok(bundle)
 }
 

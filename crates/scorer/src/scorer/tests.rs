@@ -59,7 +59,7 @@ fn bundle(seed: u64) -> Arc<Bundle> {
     let writer = corpus.writer(&schema()).unwrap();
     for labelled in Generator::new(Stream::new(seed, START)).take(1_500) {
         let mut datum = Vec::new();
-        labelled.reported(true).encode(&mut datum);
+        labelled.reported(false).encode(&mut datum);
         corpus.add(writer, &datum).unwrap();
     }
     let trees = gbdt::Settings { rounds: 5, leaves: 7, ..gbdt::Settings::default() };
