@@ -51,6 +51,13 @@ impl Args {
         }
     }
 
+    /// The same with so many connections at least: for who holds several and would wait for one more.
+    #[must_use]
+    pub fn with_room(mut self, least: usize) -> Self {
+        self.database_max_connections = self.database_max_connections.max(least);
+        self
+    }
+
     /// A pool that has not connected yet: what can be checked without a server is checked, all of it at once.
     pub fn pool(&self) -> Result<Pool, ConfigError> {
         let mut faults = Vec::new();

@@ -66,6 +66,9 @@ pub(crate) struct Objects {
     bytes: u64,
 }
 
+/// Messages are hidden for so long at least, whatever the queue says.
+const SHORTEST: Duration = Duration::from_secs(3);
+
 /// What the imports of all pipelines share.
 struct Parts {
     objects: millrace_aws::Objects,
@@ -81,7 +84,8 @@ impl Objects {
         let aws = aws.client();
         let parts = Parts {
             objects: aws.objects(),
-            pool: database.pool()?,
+            // One for each message, one that makes tables, and one to look.
+            pool: database.clone().with_room(usize::from(self.messages) + 2).pool()?,
             registry: client::Client::new(registry).map_err(|error| ConfigError::new(error.to_string()))?,
         };
         let mut process = runtime.clone().start("importer").await?;
@@ -101,7 +105,11 @@ impl Objects {
             routes,
             bytes: Arc::new(Semaphore::new(all_bytes as usize)),
             all_bytes,
-            settings: Settings { receives: self.receives, pause: self.pause.into(), visibility },
+            settings: Settings {
+                receives: self.receives,
+                pause: self.pause.into(),
+                visibility: visibility.max(SHORTEST),
+            },
             waiting,
             metrics: ObjectMetrics::new(&process.meter()),
         };
