@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a story ends at the first surprise")]
 
 mod architecture;
+mod batch;
 mod faults;
 mod lake;
 mod mail;
