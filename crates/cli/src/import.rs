@@ -79,7 +79,7 @@ impl Dead {
         let queue = self.aws.client().queue(self.dead_queue_url);
         let mut seen: BTreeMap<String, Message> = BTreeMap::new();
         loop {
-            let received = queue.receive(10, Duration::ZERO).await?;
+            let received = queue.receive(10, Duration::from_secs(1)).await?;
             let fresh = received.iter().any(|message| !seen.contains_key(&message.id));
             seen.extend(received.into_iter().map(|message| (message.id.clone(), message)));
             if !fresh {

@@ -158,6 +158,10 @@ impl Metrics {
         self.held_back.record(1, &self.labels);
     }
 
+    pub(crate) fn goes_on(&self) {
+        self.held_back.record(0, &self.labels);
+    }
+
     fn with(&self, label: KeyValue) -> Vec<KeyValue> {
         self.labels.iter().cloned().chain([label]).collect()
     }

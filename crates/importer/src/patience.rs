@@ -68,6 +68,7 @@ impl Patience<'_> {
     pub(crate) fn done(self) {
         self.waiting.ready.set(true);
         if self.failed > 0 {
+            self.waiting.metrics.goes_on();
             tracing::info!(what = self.what, tries = self.failed, "goes on");
         }
     }

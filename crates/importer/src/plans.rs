@@ -119,8 +119,12 @@ impl Plans {
             self.writers.insert(schema, writer.clone());
             newer = true;
         }
-        if newer || self.shape.is_none() {
-            self.compile().await?;
+        if newer || self.shape.is_none() || !self.set.contains_key(&schema) {
+            // One whose columns the table cannot get must not be in the way of the others.
+            if let Err(error) = self.compile().await {
+                self.writers.remove(&schema);
+                return Err(error);
+            }
         }
         let plan = self.set.get(&schema).cloned();
         let plan = plan.unwrap_or_else(|| Err(Reject::corrupt("its schema was forgotten a moment ago")));

@@ -144,11 +144,18 @@ pub(crate) async fn settle(tx: &Transaction<'_>, shape: &Shape, staged: u64, rem
         return Ok(Stored::default());
     }
     let statements = &shape.statements;
-    let inserted = execute(tx, &statements.insert).await?;
-    let replaced = match &statements.replace {
-        Some(replace) if inserted < staged => give_way(tx, replace).await?,
-        _ => 0,
-    };
+    let (mut inserted, mut replaced) = (execute(tx, &statements.insert).await?, 0);
+    if let Some(replace) = &statements.replace {
+        while inserted + replaced < staged {
+            replaced += give_way(tx, replace).await?;
+            // A row that was in the way may have been removed since, with the object that it was of.
+            let more = execute(tx, &statements.insert).await?;
+            inserted += more;
+            if more == 0 {
+                break;
+            }
+        }
+    }
     for add in &statements.aggregates {
         if removed == 0 && inserted == staged {
             execute(tx, &add.all).await?;

@@ -57,9 +57,9 @@ pub(super) async fn push(client: &mut Client, folder: &Path, by: String) -> anyh
     let folder = folder.to_owned();
     let reading = tokio::task::spawn_blocking(move || send(&folder, manifest, by, &sender));
     let answered = client.push_model(ReceiverStream::new(receiver)).await;
-    // A registry that refuses hears no more: its reason is the one to tell.
-    let answered = answer(answered)?;
+    // What cannot be read here is the reason of what the registry then misses; one that refuses hears no more, which is none.
     reading.await??;
+    let answered = answer(answered)?;
     let ModelRef { name, version } = answered.model.unwrap_or_default();
     Ok(Pushed { name, version, known: answered.known })
 }
@@ -110,8 +110,22 @@ pub(super) async fn pull(client: &mut Client, model: &ModelRef, out: &Path) -> a
         }
     }
     drop(open);
-    let bundle = Bundle::load(beside.path()).context("the bundle did not come whole")?;
-    bundle.save(out).with_context(|| format!("write {}", out.display()))
+    Bundle::load(beside.path()).context("the bundle did not come whole")?;
+    let names = files.iter().flat_map(BTreeMap::values).map(|entry| entry.file.as_str());
+    // To the byte, the manifest last: who reads meanwhile finds the bundle of before, or this one.
+    for name in names.chain([MANIFEST]) {
+        place(&beside.path().join(name), out, name).with_context(|| format!("write {}", out.join(name).display()))?;
+    }
+    Ok(())
+}
+
+/// Copies a file beside its place, makes it durable, renames it.
+fn place(from: &Path, folder: &Path, name: &str) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let beside = folder.join(format!(".{name}.{}", std::process::id()));
+    fs::copy(from, &beside)?;
+    File::open(&beside)?.sync_all()?;
+    fs::rename(beside, folder.join(name))
 }
 
 /// The file's name in its folder, and in no other.

@@ -144,13 +144,14 @@ async fn begin(pool: &Pool, queue: &millrace_aws::Queue, waiting: &Waiting) -> R
 }
 
 fn imports(routes: &Routes, parts: &Parts, process: &Process) -> Vec<Import> {
+    let idle = Arc::<Mutex<_>>::default();
     let import = |route: &super::route::Route| Import {
         route: route.clone(),
         objects: parts.objects.clone(),
         pool: parts.pool.clone(),
         plans: sync::Mutex::new(Plans::new(Arc::clone(&route.feed), parts.registry.clone(), parts.pool.clone())),
         metrics: Metrics::new(&process.meter(), &route.feed.pipeline, route.feed.name),
-        idle: Mutex::default(),
+        idle: Arc::clone(&idle),
     };
     routes.all().iter().map(import).collect()
 }

@@ -133,7 +133,7 @@ fn decode(
     tell.send(schema.clone()).map_err(|_| Failure::Unwanted)?;
     let Reading { plan, stamp, refused } = told.blocking_recv().map_err(|_| Failure::Unwanted)?;
     let mut writer = Writer::with_capacity(PART + PART / 4);
-    let (mut meta, mut letters) = (Vec::new(), Vec::new());
+    let (mut meta, mut letters, mut refused_bytes) = (Vec::new(), Vec::new(), 0);
     let mut number = 0;
     while let Some(datum) = reader.next_datum() {
         let datum = datum.map_err(|error| failure(error, number))?;
@@ -143,10 +143,14 @@ fn decode(
         };
         match row {
             Ok(row) => meta.push((row, number)),
-            Err(reject) => letters.push(Letter::new(number, reject, &schema, datum)),
+            Err(reject) => {
+                refused_bytes += datum.len();
+                letters.push(Letter::new(number, reject, &schema, datum));
+            }
         }
         number += 1;
-        if writer.len() >= PART || letters.len() >= MAX_LETTERS {
+        if writer.len() >= PART || letters.len() >= MAX_LETTERS || refused_bytes >= PART {
+            refused_bytes = 0;
             let part =
                 Part { rows: writer.take(), meta: std::mem::take(&mut meta), letters: std::mem::take(&mut letters) };
             parts.blocking_send(part).map_err(|_| Failure::Unwanted)?;

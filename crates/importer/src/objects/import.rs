@@ -30,6 +30,10 @@ use crate::{
     storer::now_micros,
 };
 
+/// How long S3 may take between two parts. Not for ever: who is gone must not hold an object.
+const PATIENT: &str = "SET LOCAL idle_in_transaction_session_timeout = '10min'";
+/// Records of an object that Postgres may refuse; where it refuses more, it is not for the records.
+const MAX_REFUSED: usize = 1_000;
 /// Rows of an object whose age is measured.
 const AGES: usize = 10_000;
 /// How often an object is begun anew that changes while it is read.
@@ -42,8 +46,8 @@ pub(crate) struct Import {
     pub(crate) pool: Pool,
     pub(crate) plans: sync::Mutex<Plans>,
     pub(crate) metrics: Metrics,
-    /// Connections that have their temporary tables already.
-    pub(crate) idle: Mutex<Vec<Connection>>,
+    /// Connections that have their temporary tables already, of all pipelines: no more than there are messages at once.
+    pub(crate) idle: Arc<Mutex<Vec<Connection>>>,
 }
 
 /// What became of a change.
@@ -115,16 +119,24 @@ impl Import {
     }
 
     async fn connection(&self) -> Result<Connection, Failure> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut connection = match idle {
+        let shape = self.plans.lock().await.shape();
+        let mut connection = match self.idle(shape.as_ref()) {
             Some(connection) if !connection.client.is_closed() => connection,
             _ => Connection::open(&self.pool).await?,
         };
-        let shape = self.plans.lock().await.shape();
         if let Some(shape) = shape {
             connection.stage(&shape).await?;
         }
         Ok(connection)
+    }
+
+    /// One whose tables are for that shape, or else for another.
+    fn idle(&self, shape: Option<&Arc<Shape>>) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits =
+            |it: &Connection| it.staged().is_some_and(|staged| shape.is_some_and(|shape| Arc::ptr_eq(&staged, shape)));
+        let place = idle.iter().position(fits).or(idle.len().checked_sub(1))?;
+        Some(idle.swap_remove(place))
     }
 
     async fn attempt(
@@ -139,6 +151,7 @@ impl Import {
         let staged = connection.staged();
         let tx = connection.client.transaction().await.map_err(db)?;
         let Some(entry) = ledger::lock(&tx, bucket, key).await? else { return Ok(Outcome::Busy) };
+        tx.batch_execute(PATIENT).await.map_err(db)?;
         // Looked at under the lock: what is seen now is later than all that is in.
         let Some(object) = self.objects.head(bucket, key).await.map_err(aws)? else { return Ok(Outcome::Gone) };
         let identity = Identity::of(&object);
@@ -153,13 +166,18 @@ impl Import {
         let mut letters = Letters::new(&self.objects, bucket, dead_key);
         let (mut staged, mut receipts) = (0, Vec::new());
         while let Some(part) = content.next().await? {
+            if part.meta.is_empty() {
+                // Postgres hears of us also where there are only letters.
+                tx.batch_execute("SELECT").await.map_err(db)?;
+            }
             staged += store::send(&tx, &shape, &part.rows, &whole(&part)).await?;
             letters.add(&part.letters).await.map_err(aws)?;
             let room = AGES - receipts.len();
             receipts.extend(part.meta.iter().map(|(row, _)| row.received_at).take(room));
         }
-        let (stored, twice) = settle(&tx, &shape, &entry, staged).await?;
+        // Before the rows are locked: S3 may take its time.
         let dead = letters.finish().await.map_err(aws)?;
+        let (stored, twice) = settle(&tx, &shape, &entry, staged).await?;
         let counts = Counts { rows: stored.inserted + stored.replaced, lost: stored.lost() + twice, dead };
         ledger::advance(&tx, &entry, &identity, object.size, counts).await?;
         tx.commit().await.map_err(db)?;
@@ -216,6 +234,10 @@ impl Import {
             let mut trial = PartTrial { connection: &mut connection, shape: &shape, entry: &entry, part: &part };
             let bad = isolate::bad_rows((0..part.rows.len()).collect(), &mut trial).await?;
             refused.extend(bad.into_iter().map(|(row, reject)| (part.meta[row].1, reject)));
+            if refused.len() > MAX_REFUSED {
+                let reason = format!("more than {MAX_REFUSED} of its records are refused, such as by: {error}");
+                return Err(Failure::Object(Reject::new(error.code(), reason)));
+            }
         }
         if refused.len() == before {
             let reason = format!("its records cannot be stored together, though each of them can: {error}");
@@ -246,6 +268,15 @@ struct PartTrial<'a> {
 
 impl Trial for PartTrial<'_> {
     async fn fits(&mut self, ranges: &[Range<usize>]) -> Result<(), Error> {
+        let tried = self.try_out(ranges).await;
+        // What was rolled back still takes room in them.
+        self.connection.client.batch_execute("TRUNCATE pg_temp.stage, pg_temp.replaced").await.map_err(db)?;
+        tried
+    }
+}
+
+impl PartTrial<'_> {
+    async fn try_out(&mut self, ranges: &[Range<usize>]) -> Result<(), Error> {
         let Self { connection, shape, entry, part } = self;
         let tx = connection.client.transaction().await.map_err(db)?;
         let staged = store::send(&tx, shape, &part.rows, ranges).await?;

@@ -36,8 +36,10 @@ pub(crate) struct Counts {
 }
 
 impl Identity {
+    /// Where versions were switched off, S3 calls each object of then `null`, whatever is in it: that says nothing.
     pub(crate) fn of(object: &Object) -> Self {
-        Self { version: object.version.clone(), etag: object.etag.clone() }
+        let version = object.version.clone().filter(|version| version != "null");
+        Self { version, etag: object.etag.clone() }
     }
 
     /// Whether both are the same content: of versions each is one of its own, else what has the same etag is the same.
@@ -113,8 +115,13 @@ mod tests {
         assert!(!entry(identity(None, "a")).has(&identity(None, "b")));
         // The same bytes again are another version.
         assert!(!entry(identity(Some("1"), "a")).has(&identity(Some("2"), "a")));
-        // Versions were switched on meanwhile: `null` is what S3 calls the object of before.
-        assert!(entry(identity(None, "a")).has(&identity(Some("null"), "a")));
+        // Versions were switched on meanwhile, or off: `null` is what S3 calls any object without one.
+        let null = |etag: &str| {
+            let (version, etag) = (Some("null".to_owned()), Some(etag.to_owned()));
+            Identity::of(&Object { key: String::new(), etag, version, size: 0, modified: None })
+        };
+        assert!(entry(identity(None, "a")).has(&null("a")));
+        assert!(!entry(null("a")).has(&null("b")));
         assert!(!Entry { id: 1, generation: 0, current: None }.has(&identity(None, "a")));
     }
 }

@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use crate::error::Reject;
 
+/// Bytes of a record that is shown as JSON as well: that takes many times its room.
+const MAX_SHOWN: usize = 64 << 10;
+
 /// One record that could not be stored.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Letter {
@@ -30,7 +33,7 @@ impl Letter {
             event_id: scored::decode_head(datum).ok().map(|(head, _)| head.event_id.to_owned()),
             code: reject.code.as_str(),
             reason: reject.reason,
-            value: json::to_json(schema, datum).ok(),
+            value: (datum.len() <= MAX_SHOWN).then(|| json::to_json(schema, datum).ok()).flatten(),
             datum: BASE64_STANDARD.encode(datum),
         }
     }

@@ -1,6 +1,9 @@
 //! One message of the queue, from its receipt to its end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use millrace_aws::{Message, Queue};
 use millrace_runtime::Shutdown;
@@ -12,15 +15,17 @@ use super::{
     route::Routes,
 };
 use crate::{
-    error::{Reject, Result},
+    error::{Error, Reject, Result},
     metrics::ObjectMetrics,
     patience::Waiting,
 };
 
 /// The longest that a message waits after a failure.
 const LONGEST: Duration = Duration::from_mins(15);
-/// How long a message waits whose object somebody else is at.
-const BUSY: Duration = Duration::from_secs(5);
+/// How long a message waits whose object somebody else is at, or which changes faster than it is read.
+const BUSY: Duration = Duration::from_secs(2);
+/// For how long; then it is given back, for as long.
+const BUSY_FOR: Duration = Duration::from_mins(2);
 /// How often a message that is done is tried to be deleted; one that is not comes again and changes nothing.
 const DELETES: usize = 3;
 /// What a size is counted in, so that it fits a semaphore's number.
@@ -63,6 +68,17 @@ enum End {
     Failed(Reject),
 }
 
+impl End {
+    /// What two objects of one message come to together: what may go better comes again first.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Again(one), Self::Again(other)) => Self::Again(one.max(other)),
+            (again @ Self::Again(_), _) | (_, again @ Self::Again(_)) => again,
+            (failed @ Self::Failed(_), _) | (Self::Delete, failed) => failed,
+        }
+    }
+}
+
 impl Desk {
     /// Works on a message, keeps it hidden meanwhile, and ends it. An error is one that ends the process.
     pub(crate) async fn handle(&self, message: Message, shutdown: &Shutdown) -> Result<()> {
@@ -83,14 +99,12 @@ impl Desk {
             }
             Err(reject) => return Ok(End::Failed(reject)),
         };
+        // All of them, whatever one of them comes to: what is in stays in.
+        let mut end = End::Delete;
         for change in changes {
-            let end = self.change(&change, shutdown).await?;
-            if end != End::Delete {
-                // What is in of the message's other objects stays in.
-                return Ok(end);
-            }
+            end = end.and(self.change(&change, shutdown).await?);
         }
-        Ok(End::Delete)
+        Ok(end)
     }
 
     async fn change(&self, change: &Change, shutdown: &Shutdown) -> Result<End> {
@@ -108,16 +122,28 @@ impl Desk {
             // It has not begun: somebody else may.
             () = shutdown.wait() => return Ok(End::Again(Duration::ZERO)),
         };
-        let mut patience = self.waiting.patience("import an object");
+        let (mut patience, began) = (self.waiting.patience("import an object"), Instant::now());
         let outcome = loop {
             if shutdown.is_triggered() {
                 return Ok(End::Again(Duration::ZERO));
             }
             match import.run(change).await {
+                // Here, where it is no receive more: who is at it may have seen what was there before.
+                Ok(Outcome::Busy) if began.elapsed() < BUSY_FOR => tokio::select! {
+                    () = tokio::time::sleep(BUSY) => {}
+                    () = shutdown.wait() => {}
+                },
                 Ok(outcome) => break outcome,
                 Err(Failure::Object(reject)) => return Ok(End::Failed(reject.about(&change.bucket, &change.key))),
                 // It changes faster than it is read: who has changed it last will be heard.
                 Err(Failure::Changed | Failure::Reshaped) => return Ok(End::Again(BUSY)),
+                // It is refused for something else than its records, or its table is none that it could be stored in.
+                Err(Failure::Away(error))
+                    if error.is_data() || matches!(error, Error::Table { .. } | Error::Aggregate { .. }) =>
+                {
+                    let reject = Reject::new(error.code(), error.to_string());
+                    return Ok(End::Failed(reject.about(&change.bucket, &change.key)));
+                }
                 Err(Failure::Away(error)) => {
                     if !patience.after(error).await? {
                         return Ok(End::Again(Duration::ZERO));
@@ -129,7 +155,7 @@ impl Desk {
         drop(room);
         self.metrics.object(outcome.as_str());
         Ok(match outcome {
-            Outcome::Busy => End::Again(BUSY),
+            Outcome::Busy => End::Again(BUSY_FOR),
             Outcome::Gone => {
                 tracing::warn!(bucket = change.bucket, key = change.key, "object is not there any more, its rows stay");
                 End::Delete
@@ -240,6 +266,15 @@ mod tests {
         let settings = Settings { receives: 5, pause: Duration::from_secs(30), visibility: Duration::from_secs(30) };
         let seconds: Vec<u64> = [1, 2, 3, 9, 4_000_000_000].map(|n| settings.after(n).as_secs()).to_vec();
         assert_eq!(seconds, [30, 60, 120, 900, 900]);
+    }
+
+    #[test]
+    fn of_two_objects_the_one_that_may_go_better_decides() {
+        let failed = || End::Failed(Reject::corrupt("x"));
+        let again = || End::Again(BUSY);
+        assert_eq!(End::Delete.and(failed()).and(End::Delete), failed());
+        assert_eq!(failed().and(again()).and(End::Delete), again());
+        assert_eq!(End::Delete.and(End::Delete), End::Delete);
     }
 
     #[test]

@@ -10,6 +10,11 @@ use crate::error::Reject;
 /// The reason in messages that ask for an object once more, though it is in (`millrace import redrive`).
 const AGAIN: &str = "millrace:again";
 
+/// The longest key of an object, in bytes.
+const MAX_KEY: usize = 1_024;
+/// The longest name of a bucket.
+const MAX_BUCKET: usize = 255;
+
 /// What is in a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
@@ -93,6 +98,7 @@ fn change(record: Value) -> Result<Change, Reject> {
     let spaced = s3.object.key.replace('+', " ");
     let key = percent_decode_str(&spaced).decode_utf8();
     let key = key.map_err(|_| fault(format!("the key `{}` is not UTF-8 once it is decoded", s3.object.key)))?;
+    check(&s3.bucket.name, &key)?;
     Ok(Change {
         bucket: s3.bucket.name,
         key: key.into_owned(),
@@ -109,7 +115,18 @@ fn bridged(mut value: Value) -> Result<Change, Reject> {
     let S3 { bucket, object } =
         serde_json::from_value(value["detail"].take()).map_err(|error| fault(format!("the detail in it: {error}")))?;
     let Object { key, size } = object;
+    check(&bucket.name, &key)?;
     Ok(Change { bucket: bucket.name, key, size, again, written })
+}
+
+/// What S3 has no objects for.
+fn check(bucket: &str, key: &str) -> Result<(), Reject> {
+    let is_name = |text: &str, most: usize| !text.is_empty() && text.len() <= most && !text.contains('\0');
+    if is_name(bucket, MAX_BUCKET) && is_name(key, MAX_KEY) {
+        Ok(())
+    } else {
+        Err(fault(format!("an object of S3 has a bucket and a key of at most {MAX_KEY} bytes, without zeros")))
+    }
 }
 
 fn fault(problem: impl std::fmt::Display) -> Reject {
@@ -187,5 +204,9 @@ mod tests {
         }
         let bad = json!({"Records": [record("ObjectCreated:Put", "%ff")]});
         assert!(Notice::parse(&bad.to_string()).unwrap_err().reason.contains("UTF-8"));
+        for key in [String::new(), "a%00b".to_owned(), "k".repeat(2_000)] {
+            let bad = json!({"Records": [record("ObjectCreated:Put", &key)]});
+            assert!(Notice::parse(&bad.to_string()).unwrap_err().reason.contains("1024 bytes"), "{key}");
+        }
     }
 }

@@ -93,11 +93,10 @@ impl FromStr for Condition {
         let (of_champion, number) = match bound.strip_prefix("champion").map(str::trim_start) {
             None => (false, number(bound)),
             Some("") => (true, Some(0.0)),
-            Some(rest) => match rest.split_at(1) {
-                ("+", rest) => (true, number(rest)),
-                ("-", rest) => (true, number(rest).map(|number| -number)),
-                _ => (true, None),
-            },
+            Some(rest) => {
+                let minus = || rest.strip_prefix('-').and_then(number).map(|number| -number);
+                (true, rest.strip_prefix('+').and_then(number).or_else(minus))
+            }
         };
         let is_path = !metric.is_empty() && metric.chars().all(|c| c.is_ascii_alphanumeric() || "_.".contains(c));
         let number = number.filter(|_| is_path).ok_or_else(wrong)?;
@@ -151,7 +150,17 @@ mod tests {
 
     #[test]
     fn what_is_none_or_asks_for_what_is_not_there_says_so() {
-        for wrong in ["", "roc_auc", "roc_auc = 1", "roc_auc >= x", ">= 1", "a b > 1", "x > champion * 2", "x > nan"] {
+        for wrong in [
+            "",
+            "roc_auc",
+            "roc_auc = 1",
+            "roc_auc >= x",
+            ">= 1",
+            "a b > 1",
+            "x > champion * 2",
+            "x > champion – 1",
+            "x > nan",
+        ] {
             assert!(wrong.parse::<Condition>().unwrap_err().to_string().contains("expected such as"), "{wrong}");
         }
         let error = holds("auc > 1", None).unwrap_err().to_string();

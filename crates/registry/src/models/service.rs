@@ -67,6 +67,7 @@ impl Service {
         else {
             return Err(Error::BadRequest("a bundle begins with its manifest".to_owned()).into());
         };
+        words("by", &by)?;
         let manifest = Manifest::parse(manifest)?;
         let model = Ref { name: manifest.name.clone(), version: manifest.version.clone() };
         let mut intake = shelf.receive(&manifest);
@@ -77,7 +78,7 @@ impl Service {
             intake.take(&file, &bytes).await?;
         }
         intake.finish().await?;
-        let added = self.registry.store.add_model(&manifest, words("by", &by)?).await?;
+        let added = self.registry.store.add_model(&manifest, &by).await?;
         tracing::info!(%model, added, bytes = manifest.bytes(), by, "model pushed");
         Ok(pb::PushModelResponse { model: Some(of_ref(model)), known: !added })
     }

@@ -67,8 +67,14 @@ impl Store {
         let sql = "INSERT INTO registry.models (name, version, manifest, bytes, pushed_by) VALUES ($1, $2, $3, $4, $5) \
                    ON CONFLICT DO NOTHING";
         let Manifest { name, version, text, .. } = manifest;
-        let added =
-            change(&self.client().await?, sql, &[name, version, text, &manifest.bytes().cast_signed(), &by]).await?;
+        let client = self.client().await?;
+        let added = change(&client, sql, &[name, version, text, &manifest.bytes().cast_signed(), &by]).await?;
+        let sql = "SELECT manifest FROM registry.models WHERE name = $1 AND version = $2";
+        let known = one(&client, sql, &[name, version]).await?;
+        if known.is_some_and(|row| row.get::<_, &str>(0) != text.as_str()) {
+            let problem = "is there already, with the same files and another manifest";
+            return Err(Error::Unmet(format!("model {name} {version} {problem}")));
+        }
         Ok(added == 1)
     }
 
