@@ -42,7 +42,8 @@ pub use output::{Format, Output};
 )]
 struct Cli {
     /// How results are printed.
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text, env = "MILLRACE_OUTPUT")]
+    // Not MILLRACE_OUTPUT: in tasks of the scheduler that is the file for what they hand on.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, env = "MILLRACE_FORMAT")]
     output: Format,
     #[command(subcommand)]
     command: Subcommands,
