@@ -25,6 +25,12 @@ async fn a_topic_is_made_once_and_differences_are_reported() {
     .await;
     let mut other = spec(&name, 4);
     other.config.insert("retention.ms".to_owned(), "7".to_owned());
+    // A broker that has made a topic may not know of it a moment later.
+    eventually("the difference is told", Duration::from_secs(10), async || {
+        let states = admin.compare_topics(std::slice::from_ref(&other)).await;
+        states.is_ok_and(|states| matches!(states[..], [TopicState::Different(_)]))
+    })
+    .await;
     let states = admin.ensure_topics(&[other]).await.unwrap();
     let [TopicState::Different(differences)] = &states[..] else { panic!("{states:?}") };
     let all: Vec<_> = differences.iter().map(|d| (&*d.what, &*d.wanted, &*d.actual)).collect();
