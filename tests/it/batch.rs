@@ -13,7 +13,7 @@ async fn a_partners_files_are_rows_by_workflows_alone() {
     // The demo's own, as `make up` applies them, but for their pace.
     let folder = world.folder().join("documents");
     millrace_demo::write_documents(&folder).unwrap();
-    let file = folder.join("dags/batch.yaml");
+    let file = millrace_demo::write_dags(&folder, world.stack().dir()).unwrap();
     let text = std::fs::read_to_string(&file).unwrap();
     let often = text.replace("every: 2m", "every: 10s");
     assert_ne!(often, text, "the demo's workflows have another pace");

@@ -136,7 +136,7 @@ fn up_in_the_background_is_ready_when_it_returns_and_down_leaves_nothing() {
         assert!(line.is_some_and(|value| !value.is_empty()), "{name} in\n{env}");
     }
     let status = text(&run(&["--output", "json", "dev", "status"]).stdout);
-    assert_eq!(status.matches("\"ready\":true").count(), 9, "{status}");
+    assert_eq!(status.matches("\"ready\":true").count(), 11, "{status}");
 
     let second = run(&["dev", "up", "--detach", "--port-base", &base]);
     assert_eq!(second.status.code(), Some(1));

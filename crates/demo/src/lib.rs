@@ -15,7 +15,10 @@ mod mail;
 mod training;
 mod world;
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 pub use generator::{Generator, Labelled, Settings};
 pub use kinds::Kind;
@@ -37,17 +40,24 @@ pub const DAGS: &str = include_str!("../dags/batch.yaml");
 /// The pipeline's name.
 pub const NAME: &str = "mail-trust";
 
-/// Writes the documents as a user would have them: `mail-trust.yaml`, `features.yaml`, `schemas/`, and `dags/`, whose workflows find
-/// the others here.
+/// Writes the documents as a user would have them: `mail-trust.yaml`, `features.yaml` and `schemas/`.
 pub fn write_documents(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder.join("schemas"))?;
-    fs::create_dir_all(folder.join("dags"))?;
-    let here = fs::canonicalize(folder)?;
-    let dags = DAGS.replace("default: pipelines}", &format!("default: {:?}}}", here.display().to_string()));
-    fs::write(folder.join("dags/batch.yaml"), dags)?;
     fs::write(folder.join("mail-trust.yaml"), PIPELINE)?;
     fs::write(folder.join("features.yaml"), FEATURES)?;
     fs::write(folder.join("schemas/email-metadata.avsc"), SCHEMA)
+}
+
+/// Writes the workflows of the batch path beside the documents in `folder`, for the local stack in the folder `stack`. Gives the file.
+pub fn write_dags(folder: &Path, stack: &Path) -> io::Result<PathBuf> {
+    let quoted = |path: &Path| fs::canonicalize(path).map(|path| format!("{:?}", path.display().to_string()));
+    let dags = DAGS
+        .replace("default: .millrace}", &format!("default: {}}}", quoted(stack)?))
+        .replace("default: pipelines}", &format!("default: {}}}", quoted(folder)?));
+    fs::create_dir_all(folder.join("dags"))?;
+    let file = folder.join("dags/batch.yaml");
+    fs::write(&file, dags)?;
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -90,8 +90,8 @@ fn write_training_file(path: &Path) -> std::io::Result<()> {
 /// Puts the batch path's workflows in force: a delivery every two minutes, and its scoring.
 pub(super) async fn batches(stack: &Stack, documents: &Path) -> anyhow::Result<()> {
     let program: OsString = stack.binaries().join("millrace").into();
-    let dags = documents.join("dags").into();
-    let status = stack.run("dags", &[program, "dag".into(), "apply".into(), dags]).await?;
+    let dags = millrace_demo::write_dags(documents, stack.dir()).context("write the demo's workflows")?;
+    let status = stack.run("dags", &[program, "dag".into(), "apply".into(), dags.into()]).await?;
     if !status.success() {
         bail!("apply the demo's workflows: {status}; the log is {}", stack.log("dags").display());
     }
