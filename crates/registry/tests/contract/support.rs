@@ -39,6 +39,7 @@ impl Replica {
             .args(flags)
             .env("DATABASE_URL", &database.url)
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+            .env_remove("MILLRACE_MODEL_STORE")
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
